@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A provider's configuration file, and the table of options that gives it its meaning.
+
+``/etc/ganeti/extstorage/<provider>.conf`` is an INI file with one section a pool and ``[DEFAULT]``
+for all of them::
+
+    [DEFAULT]
+    takeover = offline
+
+    [gold]
+    directory = /srv/gold
+
+Each option is declared once, as an :class:`Option`: that table validates the file and the
+``EXTP_*`` parameters, is what ``verify`` checks and the manual prints, and what
+``parameters.list`` is made from.
+"""
+
+from __future__ import annotations
+
+import os
+
+from extstorage_common import paths
+from extstorage_common.errors import (
+    BadConfiguration,
+    BadOption,
+    BadParameter,
+    ForbiddenParameter,
+    MissingOption,
+    PoolNotChosen,
+    PoolNotFound,
+    UnknownOption,
+    UnknownParameter,
+)
+from extstorage_common.request import is_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+
+class Kind:
+    """What an option's value can be: :meth:`parse` makes it from text or raises ValueError."""
+
+    expects = "text"
+
+    def parse(self, text: str) -> Any:
+        """The value that ``text`` stands for."""
+        if not text or not text.isprintable():
+            raise ValueError(text)
+        return text
+
+
+class AbsolutePath(Kind):
+    """An absolute path in normal form."""
+
+    expects = "an absolute path"
+
+    def parse(self, text: str) -> str:
+        if not text.startswith("/") or not text.isprintable():
+            raise ValueError(text)
+        return os.path.normpath(text)
+
+
+class Choice(Kind):
+    """One of a few words."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+        self.expects = " or ".join(words)
+
+    def parse(self, text: str) -> str:
+        if text not in self.words:
+            raise ValueError(text)
+        return text
+
+
+class YesNo(Choice):
+    """A switch; its value is a bool."""
+
+    def __init__(self) -> None:
+        super().__init__("yes", "no")
+
+    def parse(self, text: str) -> Any:
+        return super().parse(text) == "yes"
+
+
+class Seconds(Kind):
+    """A time in whole seconds, from 1 to ``largest``."""
+
+    def __init__(self, largest: int) -> None:
+        self.largest = largest
+        self.expects = f"a number of seconds from 1 to {largest}"
+
+    def parse(self, text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= self.largest):
+            raise ValueError(text)
+        return int(text)
+
+
+class Words(Kind):
+    """Words separated by commas or blanks; ``none`` stands for no word."""
+
+    expects = "words separated by commas"
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        words = tuple(text.replace(",", " ").split())
+        return () if words == ("none",) else words
+
+
+class Option:
+    """One option of a pool.
+
+    ``default`` is text as it would stand in the file, or None where the file must say it, or ``""``
+    for an option that is absent by default (its value is then None). An ``owner`` option may also
+    be chosen for a single disk, with the ``EXTP_*`` parameter of its name; all others are the
+    administrator's alone.
+    """
+
+    def __init__(self, name: str, kind: Kind, default: str | None, help: str, owner: bool = False) -> None:
+        self.name = name
+        self.kind = kind
+        self.default = default
+        self.help = help
+        self.owner = owner
+
+
+COMMON_OPTIONS = (
+    Option(
+        "timeout",
+        Seconds(800),
+        "50",
+        "seconds in which a call must answer; Ganeti itself gives up only after 900",
+    ),
+    Option(
+        "copy_timeout", Seconds(800), "600", "seconds for a call that copies or writes a whole volume"
+    ),
+    Option(
+        "takeover",
+        Choice("offline", "always"),
+        "offline",
+        "where the storage can't fence: take a volume from another node only if that node is marked offline "
+        "in Ganeti, or always",
+    ),
+    Option(
+        "owner_options",
+        Words(),
+        "",
+        "the options that may also be set for a single disk (none: no option); "
+        "by default all those that can be",
+    ),
+)
+"""What every pool of every backend can say."""
+
+POOL_PARAMETER = Option("pool", Kind(), "", "the pool for the disk, one of those configured", owner=True)
+BACKEND_KEY = "backend"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Half a sentence that names what was probably meant, or else all there is."""
+    import difflib
+
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, 1)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return "there is " + (", ".join(names) or "none")
+
+
+class Pool:
+    """One place where volumes live: a section of the configuration.
+
+    ``pool["timeout"]`` is an option's value.
+    """
+
+    def __init__(self, name: str, provider: str, file: str, options: dict[str, Any]) -> None:
+        self.name = name
+        self.provider = provider
+        self.file = file
+        self.options = options
+
+    def __getitem__(self, option: str) -> Any:
+        return self.options[option]
+
+
+class Configuration:
+    """What one provider's file says, as text; :meth:`pool` gives it meaning.
+
+    ``file`` need not exist: then there is one pool, ``default``, with every option at its default.
+    """
+
+    def __init__(self, provider: str, file: str, sections: dict[str, dict[str, str]]) -> None:
+        self.provider = provider
+        self.file = file
+        self.sections = sections
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether there is no configuration at all."""
+        return not self.sections
+
+    def backend(self) -> str | None:
+        """The backend that the file names, if it does."""
+        return next(
+            (section[BACKEND_KEY] for section in self.sections.values() if BACKEND_KEY in section), None
+        )
+
+    def pool_names(self) -> list[str]:
+        """The pools, in the order of the file."""
+        return list(self.sections) or ["default"]
+
+    def pool(self, name: str, table: Sequence[Option], defaults: Mapping[str, str]) -> Pool:
+        """The pool ``name``, its values parsed by ``table``.
+
+        ``defaults`` are the backend's values for a provider without any configuration. Raises
+        PoolNotFound, BadOption, MissingOption.
+        """
+        if name not in self.pool_names():
+            raise PoolNotFound(pool=name, nearest=nearest(name, self.pool_names()))
+        said: Mapping[str, str] = defaults if self.is_absent else self.sections[name]
+        options = {}
+        for option in table:
+            text = said.get(option.name, option.default)
+            if text is None:
+                raise MissingOption(file=self.file, section=name, option=option.name, help=option.help)
+            try:
+                options[option.name] = option.kind.parse(text) if text else None
+            except ValueError:
+                raise BadOption(
+                    file=self.file, section=name, option=option.name, value=text, expects=option.kind.expects
+                ) from None
+        return Pool(name, self.provider, self.file, options)
+
+    def check_names(self, table: Sequence[Option]) -> None:
+        """Raise UnknownOption for the first option of the file that is not in ``table``.
+
+        Only ``create`` and ``verify`` ask this: a slip of the pen in the file must not make an
+        attach fail, since Ganeti takes that for a volume that is gone.
+        """
+        known = [option.name for option in table] + [BACKEND_KEY]
+        for name, section in self.sections.items():
+            for option in section:
+                if option not in known:
+                    raise UnknownOption(
+                        file=self.file, section=name, option=option, nearest=nearest(option, known)
+                    )
+
+    def chosen_pool(self, parameters: Mapping[str, str]) -> str | None:
+        """The pool that ``EXTP_POOL`` names or, without it, the only one; None if there are several."""
+        names = self.pool_names()
+        return parameters.get("pool") or (names[0] if len(names) == 1 else None)
+
+    def pool_for_new(self, parameters: Mapping[str, str]) -> str:
+        """The pool in which a new volume is to be made. Raises PoolNotChosen."""
+        name = self.chosen_pool(parameters)
+        if name is None:
+            raise PoolNotChosen(pools=", ".join(self.pool_names()))
+        return name
+
+
+def load(provider: str) -> Configuration:
+    """Read a provider's configuration file; none is fine. Raises BadConfiguration."""
+    file = os.path.join(paths.config_dir(), provider + ".conf")
+    try:
+        with open(file, encoding="utf-8") as stream:
+            text = stream.read()
+    except FileNotFoundError:
+        return Configuration(provider, file, {})
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfiguration(file=file, reason=error) from error
+    return Configuration(provider, file, _sections(file, text))
+
+
+def _sections(file: str, text: str) -> dict[str, dict[str, str]]:
+    import configparser
+
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(text, source=file)
+    except configparser.Error as error:
+        raise BadConfiguration(file=file, reason=error) from error
+    sections = {name: dict(parser[name]) for name in parser.sections()}
+    if not sections:
+        raise BadConfiguration(file=file, reason="no pool is configured: it needs a section such as [default]")
+    for name in sections:
+        if not is_name(name):
+            raise BadConfiguration(file=file, reason=f"'[{name}]' can't name a pool")
+    return sections
+
+
+def parameters_of(table: Sequence[Option]) -> list[Option]:
+    """The parameters that a disk may carry (``EXTP_*``), ``pool`` first."""
+    return [POOL_PARAMETER, *(option for option in table if option.owner)]
+
+
+def choose(pool: Pool, table: Sequence[Option], parameters: Mapping[str, str]) -> Pool:
+    """``pool`` with what a disk's ``parameters`` choose, for a volume to be made.
+
+    Raises UnknownParameter, ForbiddenParameter, BadParameter.
+    """
+    known = {option.name: option for option in parameters_of(table)}
+    allowed: Sequence[str] | None = pool["owner_options"]
+    options = dict(pool.options)
+    for name, text in parameters.items():
+        if name not in known:
+            raise UnknownParameter(parameter=name, nearest=nearest(name, known))
+        if name == POOL_PARAMETER.name:
+            continue
+        if allowed is not None and name not in allowed:
+            raise ForbiddenParameter(parameter=name)
+        try:
+            options[name] = known[name].kind.parse(text)
+        except ValueError:
+            raise BadParameter(parameter=name, value=text, expects=known[name].kind.expects) from None
+    return Pool(pool.name, pool.provider, pool.file, options)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of a connector: how a node reaches a volume.
+
+A connector turns a connection (what a backend said) into a block device, and back. It never talks
+to the storage's management side, and it touches no device but the one that it connected.
+
+Rules for every method: twice is success with the same result; every wait ends with
+``self.deadline``; nothing that it keeps for the disconnection is a secret.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, ClassVar
+
+    from extstorage_common.deadline import Deadline
+
+
+class Connector(ABC):
+    """One data path, for one call."""
+
+    NAME: ClassVar[str]
+    """The connection's ``driver_volume_type``."""
+    KEEP: ClassVar[tuple[str, ...]]
+    """The keys of a connection's ``data`` that :meth:`disconnect_volume` needs; never a secret."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self.deadline = deadline
+
+    @classmethod
+    @abstractmethod
+    def validate_connector(cls) -> None:
+        """Raise NodeUnfit, with what is missing and what to do, on a node that can't connect."""
+
+    @abstractmethod
+    def get_connector_properties(self) -> dict[str, str]:
+        """What a backend must know of this node to export a volume to it.
+
+        An iSCSI connector gives ``{"initiator": "iqn...."}``; one that needs nothing gives ``{}``.
+        """
+
+    @abstractmethod
+    def connect_volume(
+        self, data: Mapping[str, Any], known: str, remember: Callable[[str], None]
+    ) -> str:
+        """Make the device of a volume appear, and return it (``/dev/loop3``).
+
+        ``known`` is the device that an earlier, interrupted call remembered (or ``""``): if it is
+        this volume's, it is taken. ``remember`` must be called with the device *before* it comes
+        into being, where its name is known then. Raises WrongDevice, DeviceBusy, TimedOut.
+        """
+
+    @abstractmethod
+    def disconnect_volume(self, kept: Mapping[str, str], device: str) -> None:
+        """Flush the device and make it disappear; one that is gone already is success.
+
+        ``kept`` are the ``KEEP`` of the connection. A device that is not this volume's (any more)
+        is left alone. Raises DeviceBusy, and leaves the device usable then.
+        """
+
+    @abstractmethod
+    def extend_volume(self, data: Mapping[str, Any], device: str) -> None:
+        """Return once the device has the size that ``data`` says. Raises WrongDevice, TimedOut."""
+
+    @abstractmethod
+    def is_connected(self, data: Mapping[str, Any], device: str) -> bool:
+        """Whether ``device`` is this volume, of the size that ``data`` says, and answers a read."""
+
+    @abstractmethod
+    def identity(self, device: str) -> list[tuple[str, str]]:
+        """Files of sysfs, and what each contains as long as ``device`` is this volume.
+
+        A warm attach compares them and asks nothing else::
+
+            [("/sys/block/loop3/diskseq", "17"), ...]
+        """
+
+    @abstractmethod
+    def is_coherent(self, device: str) -> bool:
+        """Whether two nodes that have the device open see the same data."""
+
+    @abstractmethod
+    def flush(self, device: str) -> None:
+        """Write what this node still caches of the device to the storage."""
+
+    @abstractmethod
+    def invalidate(self, kept: Mapping[str, str], device: str) -> None:
+        """Forget what this node caches of the device, since another node may have written."""
+
+    @abstractmethod
+    def users(self, kept: Mapping[str, str], device: str) -> list[str]:
+        """What on this node has the device, or the volume past it, open: ``qemu (process 123)``."""

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files as block devices: Linux loop devices, with direct I/O where the filesystem can.
+
+The kernel's interface is used directly (loop(4), linux/loop.h): LOOP_CONFIGURE binds a file with
+all its settings in one step, so that nobody sees a half-configured device.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+
+from extstorage_common.connectors.base import Connector
+from extstorage_common.crash import crash_point
+from extstorage_common.errors import DeviceBusy, NodeUnfit, SystemRefused, TimedOut, WrongDevice
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+CONTROL = "/dev/loop-control"
+LOOP_CTL_GET_FREE = 0x4C82
+LOOP_CONFIGURE = 0x4C0A
+LOOP_CLR_FD = 0x4C01
+LOOP_SET_STATUS64 = 0x4C04
+LOOP_GET_STATUS64 = 0x4C05
+LOOP_SET_CAPACITY = 0x4C07
+LO_FLAGS_AUTOCLEAR = 4
+LO_FLAGS_DIRECT_IO = 16
+BLKFLSBUF = 0x1261
+
+INFO = struct.Struct("=QQQQQIIII64s64s32s2Q")
+"""struct loop_info64: device, inode, ..., flags at index 8, ..."""
+FLAGS = 8
+CONFIG = struct.Struct("=iI232s64x")
+"""struct loop_config: file descriptor, block size (0: the kernel's choice), loop_info64, reserved."""
+
+BUSY_SECONDS = 3.0
+"""udev looks into every device that appears; it is let finish before a device counts as busy."""
+READ = 4096
+
+
+class LoopConnector(Connector):
+    """A file of this node's filesystems as ``/dev/loop<n>``."""
+
+    NAME = "loop"
+    KEEP = ("path",)
+
+    @classmethod
+    def validate_connector(cls) -> None:
+        if not os.path.exists(CONTROL):
+            raise NodeUnfit(reason=f"{CONTROL} is not there; load the kernel module: modprobe loop")
+
+    def get_connector_properties(self) -> dict[str, str]:
+        return {}
+
+    def connect_volume(
+        self, data: Mapping[str, Any], known: str, remember: Callable[[str], None]
+    ) -> str:
+        if known and _is_file_of(known, data["path"]):
+            self.extend_volume(data, known)
+            return known
+        self.validate_connector()
+        for _ in self.deadline.attempts():
+            device = _free_device()
+            remember(device)
+            crash_point("loop.remembered")
+            if _configure(device, data["path"]):
+                crash_point("loop.configured")
+                self._check(data, device)
+                return device
+        raise TimedOut(seconds=self.deadline.seconds, doing="looking for a free loop device")
+
+    def _check(self, data: Mapping[str, Any], device: str) -> None:
+        if not _is_file_of(device, data["path"]):
+            raise WrongDevice(device=device, reason=f"it shows another file than {data['path']}")
+        if _size(device) != data["size"]:
+            reason = f"it has {_size(device)} bytes, the volume has {data['size']}"
+            raise WrongDevice(device=device, reason=reason)
+
+    def disconnect_volume(self, kept: Mapping[str, str], device: str) -> None:
+        if not device or not _shows(device, kept["path"]):
+            return
+        self.flush(device)
+        for _ in self.deadline.attempts(BUSY_SECONDS):
+            if _release(device):
+                return
+        raise DeviceBusy(device=device, users=", ".join(self.users(kept, device)) or "by the kernel")
+
+    def extend_volume(self, data: Mapping[str, Any], device: str) -> None:
+        if not _is_file_of(device, data["path"]):
+            raise WrongDevice(device=device, reason=f"it shows another file than {data['path']}")
+        if _size(device) != data["size"]:
+            _ioctl(device, LOOP_SET_CAPACITY)
+        self._check(data, device)
+
+    def is_connected(self, data: Mapping[str, Any], device: str) -> bool:
+        return (
+            _is_file_of(device, data["path"])
+            and _size(device) == data["size"]
+            and _answers_read(device)
+        )
+
+    def identity(self, device: str) -> list[tuple[str, str]]:
+        """``diskseq`` grows with every binding of any disk (kernel 5.15); the path tells of a deleted file."""
+        directory = _sysfs(device)
+        files = [os.path.join(directory, "diskseq"), os.path.join(directory, "loop/backing_file")]
+        return [(file, content) for file in files if (content := _read(file))]
+
+    def is_coherent(self, device: str) -> bool:
+        return _read(os.path.join(_sysfs(device), "loop/dio")) == "1"
+
+    def flush(self, device: str) -> None:
+        fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def invalidate(self, kept: Mapping[str, str], device: str) -> None:
+        """Drop the device's pages, then those of its file (which direct I/O has not)."""
+        _ioctl(device, BLKFLSBUF)
+        fd = os.open(kept["path"], os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(fd)
+
+    def users(self, kept: Mapping[str, str], device: str) -> list[str]:
+        users = _processes_with_open({device, kept["path"]} - {""})
+        if device:
+            holders = os.path.join(_sysfs(device), "holders")
+            users += os.listdir(holders) if os.path.isdir(holders) else []
+            users += _mounts(device)
+        return users
+
+
+# --- the kernel's interface -------------------------------------------------------------------------
+
+
+def _ioctl(device: str, request: int, argument: Any = 0) -> int:
+    """One request to a device or to the control device."""
+    fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        return fcntl.ioctl(fd, request, argument)
+    except OSError as error:
+        raise SystemRefused(what=f"request {request:#x} to {device}", reason=error.strerror) from error
+    finally:
+        os.close(fd)
+
+
+def _free_device() -> str:
+    return f"/dev/loop{_ioctl(CONTROL, LOOP_CTL_GET_FREE)}"
+
+
+def _configure(device: str, path: str) -> bool:
+    """Bind a file to a device; False if somebody else was quicker to take the device."""
+    backing = _open_backing(path)
+    fd = -1
+    try:
+        fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+        info = INFO.pack(0, 0, 0, 0, 0, 0, 0, 0, LO_FLAGS_DIRECT_IO, os.fsencode(path)[:63], b"", b"", 0, 0)
+        fcntl.ioctl(fd, LOOP_CONFIGURE, CONFIG.pack(backing, 0, info))
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            return False
+        raise SystemRefused(what=f"binding {path} to {device}", reason=error.strerror) from error
+    finally:
+        os.close(backing)
+        if fd >= 0:
+            os.close(fd)
+    return True
+
+
+def _open_backing(path: str) -> int:
+    """Open with direct I/O where the filesystem can, since old kernels go by the open file's flags."""
+    flags = os.O_RDWR | os.O_CLOEXEC
+    try:
+        return os.open(path, flags | os.O_DIRECT)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise SystemRefused(what=f"opening {path}", reason=error.strerror) from error
+    return os.open(path, flags)
+
+
+def _release(device: str) -> bool:
+    """Unbind the file; False if somebody has the device open.
+
+    With other openers the kernel only makes a note to unbind when the last one closes (it sets
+    LO_FLAGS_AUTOCLEAR, and reports success); that note is taken back, since the device must stay.
+    """
+    fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(fd, LOOP_CLR_FD)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise SystemRefused(what=f"releasing {device}", reason=error.strerror) from error
+    finally:
+        os.close(fd)
+    if not _read(os.path.join(_sysfs(device), "loop/backing_file")):
+        return True
+    _clear_autoclear(device)
+    return False
+
+
+def _clear_autoclear(device: str) -> None:
+    fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        status = bytearray(INFO.size)
+        fcntl.ioctl(fd, LOOP_GET_STATUS64, status)
+        fields = list(INFO.unpack(status))
+        fields[FLAGS] &= ~LO_FLAGS_AUTOCLEAR
+        fcntl.ioctl(fd, LOOP_SET_STATUS64, INFO.pack(*fields))
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # released meanwhile
+            raise SystemRefused(what=f"keeping {device}", reason=error.strerror) from error
+    finally:
+        os.close(fd)
+
+
+def _is_file_of(device: str, path: str) -> bool:
+    """Whether ``device`` shows the file that is at ``path`` now."""
+    try:
+        fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        status = bytearray(INFO.size)
+        fcntl.ioctl(fd, LOOP_GET_STATUS64, status)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    found = os.stat(path)
+    return INFO.unpack(status)[:2] == (found.st_dev, found.st_ino)
+
+
+def _shows(device: str, path: str) -> bool:
+    """Whether ``device`` was bound to ``path``; asks no filesystem, which may be away or empty by now."""
+    backing = _read(os.path.join(_sysfs(device), "loop/backing_file"))
+    return backing in (path, path + " (deleted)")
+
+
+def _answers_read(device: str) -> bool:
+    """One read past every cache (the buffer of direct I/O must be aligned, as a mapping is)."""
+    import mmap
+
+    try:
+        fd = os.open(device, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        with mmap.mmap(-1, READ) as buffer:
+            return os.preadv(fd, [buffer], 0) == READ
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+# --- sysfs and /proc --------------------------------------------------------------------------------
+
+
+def _sysfs(device: str) -> str:
+    return os.path.join("/sys/block", os.path.basename(device))
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return os.fsdecode(file.read()).rstrip("\n")
+    except OSError:
+        return ""
+
+
+def _size(device: str) -> int:
+    """The device's size in bytes (sysfs counts sectors of 512 bytes, whatever the device's own)."""
+    return int(_read(os.path.join(_sysfs(device), "size")) or 0) * 512
+
+
+def _mounts(device: str) -> list[str]:
+    number = _read(os.path.join(_sysfs(device), "dev"))
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+        return [f"mounted on {line.split()[4]}" for line in file if line.split()[2] == number]
+
+
+def _processes_with_open(paths: set[str]) -> list[str]:
+    """Other processes with an open descriptor of one of the paths; looks at names only, opens nothing."""
+    found = []
+    others = {pid for pid in os.listdir("/proc") if pid.isdigit()} - {str(os.getpid())}
+    for pid in sorted(others):
+        directory = f"/proc/{pid}/fd"
+        try:
+            if any(_link(f"{directory}/{fd}") in paths for fd in os.listdir(directory)):
+                found.append(f"{_read(f'/proc/{pid}/comm')} (process {pid})")
+        except (FileNotFoundError, PermissionError, ProcessLookupError):
+            continue
+    return found
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+CONNECTOR = LoopConnector

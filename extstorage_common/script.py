@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rest of the door: environment in, stdout and exit status out.
+
+This is the one place of a script where an error becomes a sentence and an exit status.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from extstorage_common import backends, config, paths, worker
+from extstorage_common.errors import (
+    BadVariable,
+    ExtStorageError,
+    Unforeseen,
+    UnknownBackend,
+    Usage,
+    one_line,
+)
+from extstorage_common.request import VARIABLES, Request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from extstorage_common.backends.base import Backend
+    from extstorage_common.config import Configuration
+
+
+def main(directory: str, action: str, arguments: Sequence[str]) -> int:
+    """Run ``action`` of the provider in ``directory`` (as it was called) for the environment's request."""
+    started = time.monotonic()
+    directory = os.path.abspath(directory)
+    # A provider's directory can be on a share that is to be unmounted some day.
+    os.chdir("/")
+    call = _Call(directory, action)
+    try:
+        if action not in VARIABLES:
+            raise Usage(usage=f"this is run as one of: {', '.join(VARIABLES)}")
+        if arguments and arguments[0] in ("-h", "--help"):
+            _print(_usage(call.provider, action))
+            return 0
+        if arguments and action != "verify":
+            raise Usage(usage=_synopsis(action) + " (see --help)")
+        _print("".join(line + "\n" for line in call.run(arguments)))
+        status, sentence = 0, ""
+    except ExtStorageError as error:
+        status, sentence = error.status, call.sentence(error)
+    except Exception as error:
+        _trace()
+        unforeseen = Unforeseen(kind=type(error).__name__, reason=error)
+        status, sentence = unforeseen.status, call.sentence(unforeseen)
+    if sentence:
+        os.write(2, sentence.encode("utf-8", "backslashreplace") + b"\n")
+    call.log(status, sentence, time.monotonic() - started)
+    return status
+
+
+class _Call:
+    """One call, and what can be said of it at any moment."""
+
+    def __init__(self, directory: str, action: str) -> None:
+        self.directory = directory
+        self.provider = os.path.basename(directory)
+        self.action = action
+        self.volume = one_line(os.environ.get("VOL_NAME", ""))[:140]
+        self.pool = ""
+
+    def run(self, arguments: Sequence[str]) -> list[str]:
+        """The lines for stdout. Raises the errors of ``errors.py``."""
+        if self.action == "verify":
+            from extstorage_common import verify
+
+            return verify.run(self.provider, os.path.realpath(self.directory), arguments, self._asking)
+        request = Request(self.action, os.environ)
+        configuration, backend = provider_parts(self.provider, os.path.realpath(self.directory))
+        from extstorage_common.workflow import Workflow
+
+        workflow = Workflow(request, configuration, backend)
+        pool = workflow.likely_pool()
+        bulk = backend.is_bulk(self.action, pool)
+        seconds = pool["copy_timeout" if bulk else "timeout"]
+        return worker.run(workflow.run, self.provider, seconds, self._asking)
+
+    def _asking(self, pool: str) -> None:
+        self.pool = pool
+
+    def sentence(self, error: ExtStorageError) -> str:
+        """What was being done, to what, where, and why it failed: one line."""
+        if isinstance(error, Usage):
+            return str(error)
+        volume = f" of volume {self.volume}" if self.volume and self.action != "verify" else ""
+        pool = f" in pool {self.pool}" if self.pool else ""
+        return f"{self.provider}: {self.action}{volume}{pool} failed: {error}"
+
+    def log(self, status: int, sentence: str, seconds: float) -> None:
+        """One line a call; a log that can't be written never fails a call."""
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        words = [when, paths.node_name(), self.action, self.volume or "-", self.pool or "-"]
+        line = f"{' '.join(words)} status={status} seconds={seconds:.3f} {sentence}".rstrip() + "\n"
+        directory = paths.log_dir()
+        try:
+            os.makedirs(directory, mode=0o750, exist_ok=True)
+            path = os.path.join(directory, self.provider + ".log")
+            fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            try:
+                os.write(fd, line.encode("utf-8", "backslashreplace"))
+            finally:
+                os.close(fd)
+        except OSError:
+            pass
+
+
+def provider_parts(provider: str, real_directory: str) -> tuple[Configuration, type[Backend]]:
+    """A provider's configuration and its backend.
+
+    The backend is the one that the configuration names, or else that of the directory's real name:
+    ``nfs1`` may be a link to ``file``. Raises BadConfiguration, UnknownBackend.
+    """
+    configuration = config.load(provider)
+    name = configuration.backend() or os.path.basename(real_directory)
+    if name not in backends.NAMES:
+        raise UnknownBackend(
+            provider=provider, backends=" or ".join(backends.NAMES), file=configuration.file
+        )
+    return configuration, backends.load(name)
+
+
+def _synopsis(action: str) -> str:
+    return f"usage: {action}{' [CHECK ...]' if action == 'verify' else ''}"
+
+
+def _usage(provider: str, action: str) -> str:
+    lines = [_synopsis(action), "", f"The '{action}' script of Ganeti's external storage provider '{provider}'."]
+    if VARIABLES[action]:
+        lines += [f"Reads from the environment: {', '.join(VARIABLES[action])}, and the parameters EXTP_*."]
+    else:
+        lines += ["Runs the named checks, or all: can volumes of this provider be used on this node?"]
+    return "\n".join([*lines, "See ganeti-extstorage-interface(7)."]) + "\n"
+
+
+def _print(text: str) -> None:
+    data = text.encode("utf-8", "surrogateescape")
+    while data:
+        data = data[os.write(1, data) :]
+
+
+def _trace() -> None:
+    if os.environ.get("EXTSTORAGE_DEBUG") == "1":
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]

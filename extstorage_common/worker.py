@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Work in a child process that can be left behind.
+
+Ganeti has no time limit for a script, and a hung one blocks the cluster. But a process can sleep in
+the kernel where no signal reaches it, when a hard-mounted share or the last path to a disk is away.
+So the work is done by a child; the parent only waits, and at the deadline it says so and leaves.
+The child has none of Ganeti's descriptors, so that nothing waits for it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+
+from extstorage_common import errors, paths
+from extstorage_common.deadline import Deadline
+from extstorage_common.errors import (
+    ExtStorageError,
+    Interrupted,
+    PoolTimedOutLately,
+    TimedOut,
+    Unforeseen,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Asking = Callable[[str], None]
+    Work = Callable[[Deadline, Asking], list[str]]
+
+GRACE = 1.0
+"""Seconds that the child gets beyond the deadline, to say itself what it was waiting for."""
+RESPITE = 10.0
+"""Seconds for which a pool that has just timed out is left alone: Ganeti asks disk after disk."""
+SIGKILL = 9
+
+
+class FromWorker(ExtStorageError):
+    """An error of the child: its exit status, and its sentence as ``reason``."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason=reason)
+        self.status = status
+
+
+def run(work: Work, provider: str, seconds: float, asking: Asking) -> list[str]:
+    """Let a child do ``work`` within ``seconds``; returns its lines for stdout.
+
+    ``asking`` is told each pool that the child turns to. Raises what the child raised (as
+    FromWorker), TimedOut, Interrupted.
+    """
+    reading, writing = os.pipe()
+    deadline = Deadline(seconds)
+    child = os.fork()
+    if not child:
+        os.close(reading)
+        _be_child(work, provider, deadline, writing)
+    os.close(writing)
+    try:
+        return _Parent(child, reading, provider, deadline, asking).wait()
+    except KeyboardInterrupt:
+        os.killpg(child, SIGKILL)
+        raise Interrupted(signal="SIGINT") from None
+    finally:
+        os.close(reading)
+
+
+class _Parent:
+    def __init__(
+        self, child: int, pipe: int, provider: str, deadline: Deadline, asking: Asking
+    ) -> None:
+        self.child = child
+        self.pipe = pipe
+        self.provider = provider
+        self.deadline = deadline
+        self.asking = asking
+        self.pool = ""
+        self.lines: list[str] = []
+
+    def wait(self) -> list[str]:
+        text = b""
+        while chunk := self._chunk():
+            text += chunk
+            *lines, text = text.split(b"\n")
+            for line in lines:
+                self._take(*line.decode("utf-8", "surrogateescape").split(" ", 1))
+        _, status = os.waitpid(self.child, 0)
+        if os.WIFSIGNALED(status):
+            raise Interrupted(signal=os.WTERMSIG(status))
+        return self.lines
+
+    def _chunk(self) -> bytes:
+        poll = select.poll()
+        poll.register(self.pipe, select.POLLIN)
+        while True:
+            left = self.deadline.left() + GRACE
+            if poll.poll(left * 1000):
+                return os.read(self.pipe, 1 << 16)
+            if not self.deadline.left():
+                self._leave_behind()
+
+    def _leave_behind(self) -> None:
+        os.killpg(self.child, SIGKILL)
+        if self.pool:
+            _note_timeout(self.provider, self.pool)
+        doing = f"asking pool '{self.pool}'" if self.pool else "working on this node"
+        raise TimedOut(seconds=self.deadline.seconds, doing=doing)
+
+    def _take(self, kind: str, text: str = "") -> None:
+        if kind == "pool":
+            self.pool = text
+            self.asking(text)
+        elif kind == "out":
+            self.lines.append(text)
+        elif kind == "trace":
+            os.write(2, (text + "\n").encode("utf-8", "backslashreplace"))
+        elif kind == "error":
+            status, _, sentence = text.partition(" ")
+            os.waitpid(self.child, 0)
+            raise FromWorker(int(status), sentence)
+
+
+def _be_child(work: Work, provider: str, deadline: Deadline, pipe: int) -> None:
+    """Do the work and tell the parent; never returns."""
+    try:
+        os.setpgid(0, 0)
+        _let_go_of_ganeti()
+
+        def tell(kind: str, text: str) -> None:
+            os.write(pipe, f"{kind} {text}\n".encode("utf-8", "surrogateescape"))
+
+        def asking(pool: str) -> None:
+            tell("pool", pool)
+            _refuse_after_timeout(provider, pool)
+
+        try:
+            for line in work(deadline, asking):
+                tell("out", line)
+        except ExtStorageError as error:
+            tell("error", f"{error.status} {error}")
+        except Exception as error:
+            if os.environ.get("EXTSTORAGE_DEBUG") == "1":
+                import traceback
+
+                for line in traceback.format_exc().splitlines():
+                    tell("trace", line)
+            unforeseen = Unforeseen(kind=type(error).__name__, reason=error)
+            tell("error", f"{unforeseen.status} {unforeseen}")
+    finally:
+        os._exit(0)
+
+
+def _let_go_of_ganeti() -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    if null > 2:
+        os.close(null)
+
+
+def _timeout_path(provider: str, pool: str) -> str:
+    return os.path.join(paths.run_dir(), "timed-out", f"{provider}.{pool}")
+
+
+def _note_timeout(provider: str, pool: str) -> None:
+    path = _timeout_path(provider, pool)
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    with open(path, "wb"):
+        os.utime(path)
+
+
+def _refuse_after_timeout(provider: str, pool: str) -> None:
+    try:
+        since = time.time() - os.stat(_timeout_path(provider, pool)).st_mtime
+    except FileNotFoundError:
+        return
+    if 0 <= since < RESPITE:
+        raise PoolTimedOutLately(pool=pool, seconds=since)
