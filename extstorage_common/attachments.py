@@ -60,9 +60,7 @@ class Attachment:
 
     def is_here(self) -> bool:
         """Whether the device is still this volume, as far as the kernel tells; asks no storage."""
-        return bool(self.device) and all(
-            _content(file) == expected for file, expected in self.identity
-        )
+        return bool(self.device) and all(_content(file) == expected for file, expected in self.identity)
 
     def save(self) -> None:
         """Write the record; make the link if attached, remove it if there is no device."""

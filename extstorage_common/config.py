@@ -132,9 +132,7 @@ COMMON_OPTIONS = (
         "50",
         "seconds in which a call must answer; Ganeti itself gives up only after 900",
     ),
-    Option(
-        "copy_timeout", Seconds(800), "600", "seconds for a call that copies or writes a whole volume"
-    ),
+    Option("copy_timeout", Seconds(800), "600", "seconds for a call that copies or writes a whole volume"),
     Option(
         "takeover",
         Choice("offline", "always"),
@@ -281,7 +279,9 @@ def _sections(file: str, text: str) -> dict[str, dict[str, str]]:
         raise BadConfiguration(file=file, reason=error) from error
     sections = {name: dict(parser[name]) for name in parser.sections()}
     if not sections:
-        raise BadConfiguration(file=file, reason="no pool is configured: it needs a section such as [default]")
+        raise BadConfiguration(
+            file=file, reason="no pool is configured: it needs a section such as [default]"
+        )
     for name in sections:
         if not is_name(name):
             raise BadConfiguration(file=file, reason=f"'[{name}]' can't name a pool")

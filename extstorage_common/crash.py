@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 
-
 SIGKILL = 9
 """As a number, since importing ``signal`` costs every call as much as the interpreter itself."""
 

@@ -15,10 +15,14 @@ from __future__ import annotations
 
 def one_line(text: str) -> str:
     """``text`` with everything that is not printable escaped, so that it is one line on any terminal."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode("ascii")
-        for char in text
-    ).encode("utf-8", "backslashreplace").decode("utf-8")
+    return (
+        "".join(
+            char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode("ascii")
+            for char in text
+        )
+        .encode("utf-8", "backslashreplace")
+        .decode("utf-8")
+    )
 
 
 class ExtStorageError(Exception):
@@ -38,9 +42,7 @@ class ExtStorageError(Exception):
 class Unforeseen(ExtStorageError):
     """Something that this suite did not foresee: a bug."""
 
-    template = (
-        "this should not happen ({kind}: {reason}); try again with EXTSTORAGE_DEBUG=1 and report what it prints"
-    )
+    template = "this should not happen ({kind}: {reason}); try again with EXTSTORAGE_DEBUG=1 and report what it prints"
 
 
 class BadRequest(ExtStorageError):
@@ -146,7 +148,9 @@ class Exists(ExtStorageError):
 
 
 class VolumeExists(Exists):
-    template = "the volume exists already with {size} MiB in pool '{where}' and was left alone; remove it first"
+    template = (
+        "the volume exists already with {size} MiB in pool '{where}' and was left alone; remove it first"
+    )
 
 
 class NotASnapshot(Exists):
@@ -219,11 +223,15 @@ class PoolMarkerWrong(Unreachable):
 
 
 class PoolTimedOutLately(Unreachable):
-    template = "pool '{pool}' did not answer {seconds:.0f} s ago and is left alone for a moment; try again soon"
+    template = (
+        "pool '{pool}' did not answer {seconds:.0f} s ago and is left alone for a moment; try again soon"
+    )
 
 
 class StorageAway(Unreachable):
-    template = "disconnected from this node, but the storage can't be told ({reason}); detach again once it answers"
+    template = (
+        "disconnected from this node, but the storage can't be told ({reason}); detach again once it answers"
+    )
 
 
 class Refused(ExtStorageError):

@@ -67,9 +67,7 @@ def reserve(backend: Backend, volume: Volume, offline: Sequence[str]) -> bool:
     return _change(backend, volume, alone).of(backend.node) is None
 
 
-def _change(
-    backend: Backend, volume: Volume, change: Callable[[Holders], Sequence[Holder]]
-) -> Holders:
+def _change(backend: Backend, volume: Volume, change: Callable[[Holders], Sequence[Holder]]) -> Holders:
     """Replace the holders by ``change`` of them, again if somebody was quicker; returns the old ones."""
     for _ in backend.deadline.attempts():
         old = backend.read_holders(volume)

@@ -12,7 +12,6 @@ import time
 
 from extstorage_common import backends, config, paths, worker
 from extstorage_common.errors import (
-    BadVariable,
     ExtStorageError,
     Unforeseen,
     UnknownBackend,
@@ -23,7 +22,7 @@ from extstorage_common.request import VARIABLES, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from extstorage_common.backends.base import Backend
     from extstorage_common.config import Configuration
@@ -122,9 +121,7 @@ def provider_parts(provider: str, real_directory: str) -> tuple[Configuration, t
     configuration = config.load(provider)
     name = configuration.backend() or os.path.basename(real_directory)
     if name not in backends.NAMES:
-        raise UnknownBackend(
-            provider=provider, backends=" or ".join(backends.NAMES), file=configuration.file
-        )
+        raise UnknownBackend(provider=provider, backends=" or ".join(backends.NAMES), file=configuration.file)
     return configuration, backends.load(name)
 
 
@@ -133,7 +130,11 @@ def _synopsis(action: str) -> str:
 
 
 def _usage(provider: str, action: str) -> str:
-    lines = [_synopsis(action), "", f"The '{action}' script of Ganeti's external storage provider '{provider}'."]
+    lines = [
+        _synopsis(action),
+        "",
+        f"The '{action}' script of Ganeti's external storage provider '{provider}'.",
+    ]
     if VARIABLES[action]:
         lines += [f"Reads from the environment: {', '.join(VARIABLES[action])}, and the parameters EXTP_*."]
     else:
@@ -149,4 +150,4 @@ def _print(text: str) -> None:
 
 def _trace() -> None:
     if os.environ.get("EXTSTORAGE_DEBUG") == "1":
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())

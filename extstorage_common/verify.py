@@ -28,9 +28,7 @@ class ChecksFailed(ExtStorageError):
     template = "{sentence}"
 
 
-def run(
-    provider: str, real_directory: str, names: Sequence[str], asking: Callable[[str], None]
-) -> list[str]:
+def run(provider: str, real_directory: str, names: Sequence[str], asking: Callable[[str], None]) -> list[str]:
     """Run the checks of these names, or all. Raises UnknownCheck, ChecksFailed."""
     from extstorage_common.script import provider_parts
 
@@ -104,5 +102,7 @@ def _pool_checks(backend: Backend, asking: Callable[[str], None]) -> list[Check]
 def _check_logs() -> None:
     """Ganeti writes the output of every script but attach there, and makes the directory itself never."""
     if not os.path.isdir(paths.GANETI_LOG_DIR):
-        reason = f"every script but attach will fail in Ganeti; make it: mkdir -p -m 750 {paths.GANETI_LOG_DIR}"
+        reason = (
+            f"every script but attach will fail in Ganeti; make it: mkdir -p -m 750 {paths.GANETI_LOG_DIR}"
+        )
         raise NodeUnfit(reason=f"{paths.GANETI_LOG_DIR} is not there: {reason}")

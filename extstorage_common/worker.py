@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 import time
 
-from extstorage_common import errors, paths
+from extstorage_common import paths
 from extstorage_common.deadline import Deadline
 from extstorage_common.errors import (
     ExtStorageError,
@@ -69,9 +68,7 @@ def run(work: Work, provider: str, seconds: float, asking: Asking) -> list[str]:
 
 
 class _Parent:
-    def __init__(
-        self, child: int, pipe: int, provider: str, deadline: Deadline, asking: Asking
-    ) -> None:
+    def __init__(self, child: int, pipe: int, provider: str, deadline: Deadline, asking: Asking) -> None:
         self.child = child
         self.pipe = pipe
         self.provider = provider

@@ -49,9 +49,7 @@ class Workflow:
     deadline: Deadline
     asking: Callable[[str], None]
 
-    def __init__(
-        self, request: Request, configuration: Configuration, backend: type[Backend]
-    ) -> None:
+    def __init__(self, request: Request, configuration: Configuration, backend: type[Backend]) -> None:
         self.request = request
         self.configuration = configuration
         self.backend_class = backend
@@ -132,9 +130,7 @@ class Workflow:
         if not self.request.exclusive and not connector.is_coherent(attachment.device):
             raise SharedOpenImpossible(device=attachment.link)
         address = backend.holder_address(volume, connector.get_connector_properties())
-        if holders.open_volume(
-            backend, volume, self.request.exclusive, address, paths.offline_nodes()
-        ):
+        if holders.open_volume(backend, volume, self.request.exclusive, address, paths.offline_nodes()):
             connector.invalidate(attachment.kept, attachment.device)
 
     def close(self) -> None:

@@ -120,6 +120,7 @@ class Backend(ABC):
     DEFAULTS: ClassVar[Mapping[str, str]] = {}
     """Options for a provider without any configuration; a backend that can't work so has none."""
     CAPABILITIES: ClassVar[Capabilities]
+
     def __init__(self, pool: Pool, node: str, deadline: Deadline) -> None:
         self.pool = pool
         self.node = node

@@ -286,9 +286,7 @@ class FileBackend(Backend):
 
     # --- making -----------------------------------------------------------------------------------
 
-    def _make(
-        self, name: str, lines: list[tuple[str, str]], fill: Callable[[int], None]
-    ) -> Volume:
+    def _make(self, name: str, lines: list[tuple[str, str]], fill: Callable[[int], None]) -> Volume:
         """Make a volume's directory under another name, ``fill`` its disk, and give it its name."""
         making = self._path(".making-" + name)
         with files.refusals(f"making the volume in {self.directory}"):

@@ -44,9 +44,7 @@ class Connector(ABC):
         """
 
     @abstractmethod
-    def connect_volume(
-        self, data: Mapping[str, Any], known: str, remember: Callable[[str], None]
-    ) -> str:
+    def connect_volume(self, data: Mapping[str, Any], known: str, remember: Callable[[str], None]) -> str:
         """Make the device of a volume appear, and return it (``/dev/loop3``).
 
         ``known`` is the device that an earlier, interrupted call remembered (or ``""``): if it is

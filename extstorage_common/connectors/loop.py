@@ -57,9 +57,7 @@ class LoopConnector(Connector):
     def get_connector_properties(self) -> dict[str, str]:
         return {}
 
-    def connect_volume(
-        self, data: Mapping[str, Any], known: str, remember: Callable[[str], None]
-    ) -> str:
+    def connect_volume(self, data: Mapping[str, Any], known: str, remember: Callable[[str], None]) -> str:
         if known and _is_file_of(known, data["path"]):
             self.extend_volume(data, known)
             return known
@@ -98,14 +96,10 @@ class LoopConnector(Connector):
         self._check(data, device)
 
     def is_connected(self, data: Mapping[str, Any], device: str) -> bool:
-        return (
-            _is_file_of(device, data["path"])
-            and _size(device) == data["size"]
-            and _answers_read(device)
-        )
+        return _is_file_of(device, data["path"]) and _size(device) == data["size"] and _answers_read(device)
 
     def identity(self, device: str) -> list[tuple[str, str]]:
-        """``diskseq`` grows with every binding of any disk (kernel 5.15); the path tells of a deleted file."""
+        """``diskseq`` grows with every binding of any disk (kernel 5.15); a path ends when its file does."""
         directory = _sysfs(device)
         files = [os.path.join(directory, "diskseq"), os.path.join(directory, "loop/backing_file")]
         return [(file, content) for file in files if (content := _read(file))]
@@ -145,7 +139,7 @@ def _ioctl(device: str, request: int, argument: Any = 0) -> int:
     """One request to a device or to the control device."""
     fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
     try:
-        return fcntl.ioctl(fd, request, argument)
+        return int(fcntl.ioctl(fd, request, argument))
     except OSError as error:
         raise SystemRefused(what=f"request {request:#x} to {device}", reason=error.strerror) from error
     finally:
