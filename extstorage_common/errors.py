@@ -42,7 +42,10 @@ class ExtStorageError(Exception):
 class Unforeseen(ExtStorageError):
     """Something that this suite did not foresee: a bug."""
 
-    template = "this should not happen ({kind}: {reason}); try again with EXTSTORAGE_DEBUG=1 and report what it prints"
+    template = (
+        "this should not happen ({kind}: {reason}); "
+        "try again with EXTSTORAGE_DEBUG=1 and report what it prints"
+    )
 
 
 class BadRequest(ExtStorageError):
