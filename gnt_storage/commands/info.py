@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``gnt-storage info``: what providers there are on this node, and what they can be told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from extstorage_common.errors import ExtStorageError, NotFound
+from gnt_storage import output, providers, suite_provider
+from gnt_storage.providers import Provider
+from gnt_storage.suite_provider import SuiteProvider
+
+
+class SomeNotFound(NotFound):
+    """Providers that were asked for are not there."""
+
+    template = "not found: {names}"
+
+
+@click.command()
+@click.argument("names", metavar="[PROVIDER]...", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print {version, providers: [...]} as JSON.")
+def info(names: tuple[str, ...], as_json: bool) -> None:
+    """Show the providers on this node: as Ganeti does, then what this suite knows of its own.
+
+    \b
+    Example:
+      gnt-storage info file
+    """
+    found = providers.discover()
+    chosen = [entries[0] for name, entries in found.items() if not names or name in names]
+    missing = [name for name in names if name not in found]
+    if as_json:
+        output.print_json({"version": 1, "providers": [_document(provider) for provider in chosen]})
+    else:
+        for provider in chosen:
+            _print(provider)
+    if missing:
+        raise SomeNotFound(names=", ".join(missing))
+
+
+def _suite_provider(provider: Provider) -> SuiteProvider | None:
+    return suite_provider.load(provider.path) if suite_provider.is_of_suite(provider.path) else None
+
+
+def _document(provider: Provider) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "name": provider.name,
+        "path": provider.path,
+        "valid": provider.valid,
+        "message": provider.message,
+        "parameters": [list(parameter) for parameter in provider.parameters],
+    }
+    try:
+        own = _suite_provider(provider)
+    except ExtStorageError as error:
+        return {**document, "error": str(error)}
+    if own is not None:
+        document["backend"] = own.backend.NAME
+        document["pools"] = own.configuration.pool_names()
+        document["capabilities"] = vars(own.backend.CAPABILITIES)
+        document["options"] = [
+            {
+                "name": option.name,
+                "type": option.kind.expects,
+                "default": option.default,
+                "owner": option.owner,
+                "help": option.help,
+            }
+            for option in own.table
+        ]
+    return document
+
+
+def _print(provider: Provider) -> None:
+    click.echo(f"{provider.name}:")
+    if provider.valid:
+        click.echo("  - Supported parameters:")
+        for parameter in provider.parameters:
+            click.echo(f"      {': '.join(parameter)}")
+    else:
+        click.echo(f"  - Invalid on this node: {provider.message}")
+    try:
+        own = _suite_provider(provider)
+    except ExtStorageError as error:
+        click.echo(f"  - Not usable: {error}")
+        own = None
+    if own is not None:
+        _print_own(own)
+    click.echo("")
+
+
+def _print_own(own: SuiteProvider) -> None:
+    click.echo(f"  - Backend: {own.backend.NAME}, configured in {own.configuration.file}")
+    click.echo(f"  - Pools: {', '.join(own.configuration.pool_names())}")
+    click.echo("  - Capabilities:")
+    for name, value in vars(own.backend.CAPABILITIES).items():
+        said = {True: "yes", False: "no"}.get(value, value)
+        click.echo(f"      {name.replace('_', ' ')}: {said}")
+    click.echo("  - Options:")
+    rows = [
+        (
+            option.name,
+            option.kind.expects,
+            "must be set" if option.default is None else option.default or "-",
+            "also a disk's owner" if option.owner else "administrator",
+            option.help,
+        )
+        for option in own.table
+    ]
+    output.print_table(("option", "value", "default", "set by", "meaning"), rows)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``gnt-storage``: the group of commands, and the one place where an error becomes a sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import NoReturn
+
+import click
+
+from extstorage_common import __version__
+from extstorage_common.errors import ExtStorageError, Unforeseen
+from gnt_storage.commands.conformance import conformance
+from gnt_storage.commands.diagnose import diagnose
+from gnt_storage.commands.info import info
+from gnt_storage.commands.pool import pool
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gnt-storage")
+def cli() -> None:
+    """Look after the storage providers of Ganeti's ext disk template.
+
+    \b
+    Exit status: 0 well, 1 a bug, or something was found wrong, 2 bad request, 3 configuration,
+    4 not found, 5 exists, 6 busy, 7 held elsewhere, 8 unreachable, 9 refused, 10 timed out,
+    11 no space, 12 wrong device.
+    """
+
+
+for command in (conformance, diagnose, info, pool):
+    cli.add_command(command)
+
+
+def main() -> NoReturn:
+    """Run a command line; what goes wrong is one line on stderr and an exit status."""
+    try:
+        status = cli.main(prog_name="gnt-storage", standalone_mode=False)
+    except click.exceptions.Abort:
+        _fail("interrupted", 6)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except ExtStorageError as error:
+        _fail(str(error), error.status)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python would complain once more at its own end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(0)
+    except Exception as error:
+        if os.environ.get("EXTSTORAGE_DEBUG") == "1":
+            traceback.print_exc()
+        _fail(str(Unforeseen(kind=type(error).__name__, reason=error)), Unforeseen.status)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(sentence: str, status: int) -> NoReturn:
+    click.echo(f"gnt-storage: {sentence}", err=True)
+    sys.exit(status)
