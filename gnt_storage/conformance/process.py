@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import select
 import selectors
 import signal
 import subprocess
@@ -83,10 +84,14 @@ class Process:
         return Ended(status, _text(stdout), _text(stderr), held, seconds)
 
     def _wait_until(self, limit: float) -> None:
+        """Wait for the process itself; its descriptor tells at once, where Popen.wait would poll."""
+        if self._child.poll() is not None:
+            return
+        fd = os.pidfd_open(self._child.pid)
         try:
-            self._child.wait(max(0.0, self._begun + limit - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            pass
+            select.select([fd], [], [], max(0.0, self._begun + limit - time.monotonic()))
+        finally:
+            os.close(fd)
 
     def _drain(self, limit: float) -> tuple[bytes, bytes, bool]:
         """Read both pipes to their end, or until the process is over and the grace has passed."""

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes on one machine, and the suite run on them as an administrator runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+GANETI_LOGS = "/var/log/ganeti/extstorage"
+
+
+class Suite:
+    """``gnt-storage conformance`` on nodes that are directories of this machine."""
+
+    def __init__(self, directory: Path, nodes: int, variables: dict[str, str]) -> None:
+        self.directory = directory
+        self.nodes = nodes
+        self.variables = variables
+
+    def run(self, provider: Path, *arguments: str) -> tuple[int, dict[str, dict[str, Any]], str]:
+        """The exit status, the results by the cases' names, and stderr."""
+        command = [sys.executable, "-m", "gnt_storage", "conformance", str(provider), "--json", *arguments]
+        for number in range(1, self.nodes + 1):
+            command += ["--node", f"n{number}={self._prefix(number)}"]
+        done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=600)
+        document = json.loads(done.stdout) if done.stdout else {"results": []}
+        return done.returncode, {one["case"]: one for one in document["results"]}, done.stderr
+
+    def _prefix(self, number: int) -> str:
+        own = {
+            "EXTSTORAGE_NODE": f"n{number}",
+            "EXTSTORAGE_RUN_DIR": str(self.directory / f"n{number}/run"),
+            "EXTSTORAGE_LOG_DIR": str(self.directory / f"n{number}/log"),
+            "TOY_NODE_DIR": str(self.directory / f"n{number}/toy"),
+            **self.variables,
+        }
+        return shlex.join(["env", *(f"{name}={value}" for name, value in own.items()), "sh", "-c"])
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Suite:
+    """Three nodes, a pool for the ``file`` provider and a directory for the toy."""
+    os.makedirs(GANETI_LOGS, exist_ok=True)
+    config, pool, toy = (tmp_path / name for name in ("etc", "pool", "toy"))
+    for directory in (config, toy):
+        directory.mkdir()
+    (config / "file.conf").write_text(f"[default]\ndirectory = {pool}\n")
+    environment = {**os.environ, "EXTSTORAGE_CONFIG_DIR": str(config)}
+    command = [sys.executable, "-m", "gnt_storage", "pool", "init", str(CHECKOUT / "providers/file")]
+    subprocess.run(command, cwd=CHECKOUT, env=environment, check=True, capture_output=True)
+    return Suite(tmp_path, 3, {"EXTSTORAGE_CONFIG_DIR": str(config), "TOY_DIR": str(toy)})
