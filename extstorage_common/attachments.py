@@ -26,7 +26,8 @@ class Attachment:
     """One volume on this node.
 
     ``device`` is the kernel's device (``/dev/loop3``) and ``""`` while there is none; ``identity``
-    are files of sysfs with what they must contain for the device to be still this volume; ``uris``
+    are files of sysfs with what they must contain for the device to be still this volume (see
+    ``Connector.identity``; empty while connecting); ``uris``
     are for hypervisors that open the volume themselves; ``kept`` is what the connector needs to
     disconnect (never a secret).
     """
@@ -59,8 +60,15 @@ class Attachment:
         return os.path.join(paths.device_dir(), self.volume)
 
     def is_here(self) -> bool:
-        """Whether the device is still this volume, as far as the kernel tells; asks no storage."""
+        """Whether the device is there and still this volume, as far as the kernel tells; asks no storage."""
         return bool(self.device) and all(_content(file) == expected for file, expected in self.identity)
+
+    def is_bound(self) -> bool:
+        """Whether the device is still the one that was made for this attachment.
+
+        Its volume may be gone by now, or away: that is what the further lines of the identity tell.
+        """
+        return bool(self.device) and all(_content(file) == expected for file, expected in self.identity[:1])
 
     def save(self) -> None:
         """Write the record; make the link if attached, remove it if there is no device."""

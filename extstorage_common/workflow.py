@@ -284,6 +284,8 @@ class Workflow:
         )
         if old is not None and old.is_here():
             attachment.device, attachment.kept = old.device, old.kept
+        elif old is not None:
+            self._disconnect(old)
         attachment.save()
         crash_point("attach.reserved")
         try:
@@ -317,7 +319,7 @@ class Workflow:
         """Best effort: what fails here is finished by the next attach or detach, from the record."""
         try:
             connector = self._connector(attachment.connector)
-            connector.disconnect_volume(attachment.kept, attachment.device)
+            self._disconnect_device(attachment, connector)
             backend.terminate_connection(volume, connector.get_connector_properties())
         except (ExtStorageError, OSError):
             return
@@ -351,16 +353,22 @@ class Workflow:
         attachment.state = DETACHING
         attachment.save()
         crash_point("detach.begun")
-        if attachment.is_here():
-            try:
-                connector.disconnect_volume(attachment.kept, attachment.device)
-            except Busy:
-                attachment.state = ATTACHED
-                attachment.save()
-                raise
+        try:
+            self._disconnect_device(attachment, connector)
+        except Busy:
+            attachment.state = ATTACHED
+            attachment.save()
+            raise
         crash_point("detach.disconnected")
         attachment.device = ""
         attachment.save()
+
+    def _disconnect_device(self, attachment: Attachment, connector: Connector) -> None:
+        """Disconnect the device that the record names, if it is still this attachment's."""
+        if not attachment.is_bound():
+            return
+        if attachment.identity or connector.is_volume(attachment.kept, attachment.device):
+            connector.disconnect_volume(attachment.kept, attachment.device)
 
     def _leave(self, backend: Backend, volume: Volume) -> None:
         """Drop this node's holding and its attachment at the storage."""

@@ -153,10 +153,20 @@ class Site:
 
     def loop_devices(self) -> list[str]:
         """The loop devices on files of this site."""
-        listed = subprocess.run(
-            ["losetup", "-n", "-O", "NAME,BACK-FILE", "--raw"], capture_output=True, text=True, check=True
-        ).stdout
-        return [line.split()[0] for line in listed.splitlines() if str(self.directory) in line]
+        return loop_devices(self.directory)
+
+
+def loop_devices(directory: Path) -> list[str]:
+    """The loop devices on files below a directory."""
+    command = ["losetup", "-n", "-O", "NAME,BACK-FILE", "--raw"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [line.split()[0] for line in listed.splitlines() if f" {directory}/" in line]
+
+
+def release_loop_devices(directory: Path) -> None:
+    """Release what a test left."""
+    for device in loop_devices(directory):
+        subprocess.run(["losetup", "-d", device], check=False)
 
 
 @pytest.fixture
@@ -164,8 +174,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     """A pool named ``default``; loop devices that a test leaves are released."""
     site = Site(tmp_path)
     yield site
-    for device in site.loop_devices():
-        subprocess.run(["losetup", "-d", device], check=False)
+    release_loop_devices(tmp_path)
 
 
 @pytest.fixture

@@ -54,11 +54,15 @@ class Connector(ABC):
 
     @abstractmethod
     def disconnect_volume(self, kept: Mapping[str, str], device: str) -> None:
-        """Flush the device and make it disappear; one that is gone already is success.
+        """Flush this volume's device and make it disappear.
 
-        ``kept`` are the ``KEEP`` of the connection. A device that is not this volume's (any more)
-        is left alone. Raises DeviceBusy, and leaves the device usable then.
+        ``kept`` are the ``KEEP`` of the connection. Raises DeviceBusy, and leaves the device usable
+        then.
         """
+
+    @abstractmethod
+    def is_volume(self, kept: Mapping[str, str], device: str) -> bool:
+        """Whether ``device``, which an interrupted call remembered, came into being as this volume's."""
 
     @abstractmethod
     def extend_volume(self, data: Mapping[str, Any], device: str) -> None:
@@ -72,7 +76,9 @@ class Connector(ABC):
     def identity(self, device: str) -> list[tuple[str, str]]:
         """Files of sysfs, and what each contains as long as ``device`` is this volume.
 
-        A warm attach compares them and asks nothing else::
+        The first tells this device from any other that has its name later, and does not change while
+        it exists; the others may also tell that the volume is gone. A warm attach compares them all
+        and asks nothing else::
 
             [("/sys/block/loop3/diskseq", "17"), ...]
         """

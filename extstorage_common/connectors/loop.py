@@ -80,13 +80,15 @@ class LoopConnector(Connector):
             raise WrongDevice(device=device, reason=reason)
 
     def disconnect_volume(self, kept: Mapping[str, str], device: str) -> None:
-        if not device or not _shows(device, kept["path"]):
-            return
         self.flush(device)
         for _ in self.deadline.attempts(BUSY_SECONDS):
             if _release(device):
                 return
         raise DeviceBusy(device=device, users=", ".join(self.users(kept, device)) or "by the kernel")
+
+    def is_volume(self, kept: Mapping[str, str], device: str) -> bool:
+        """Goes by the path: the filesystem may be away by now, and is not asked."""
+        return _read(os.path.join(_sysfs(device), "loop/backing_file")) == kept["path"]
 
     def extend_volume(self, data: Mapping[str, Any], device: str) -> None:
         if not _is_file_of(device, data["path"]):
@@ -230,12 +232,6 @@ def _is_file_of(device: str, path: str) -> bool:
         os.close(fd)
     found = os.stat(path)
     return INFO.unpack(status)[:2] == (found.st_dev, found.st_ino)
-
-
-def _shows(device: str, path: str) -> bool:
-    """Whether ``device`` was bound to ``path``; asks no filesystem, which may be away or empty by now."""
-    backing = _read(os.path.join(_sysfs(device), "loop/backing_file"))
-    return backing in (path, path + " (deleted)")
 
 
 def _answers_read(device: str) -> bool:

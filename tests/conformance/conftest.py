@@ -8,12 +8,16 @@ import os
 import shlex
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from tests.conftest import CHECKOUT, release_loop_devices
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
 GANETI_LOGS = "/var/log/ganeti/extstorage"
 
 
@@ -46,7 +50,7 @@ class Suite:
 
 
 @pytest.fixture
-def suite(tmp_path: Path) -> Suite:
+def suite(tmp_path: Path) -> Iterator[Suite]:
     """Three nodes, a pool for the ``file`` provider and a directory for the toy."""
     os.makedirs(GANETI_LOGS, exist_ok=True)
     config, pool, toy = (tmp_path / name for name in ("etc", "pool", "toy"))
@@ -56,4 +60,5 @@ def suite(tmp_path: Path) -> Suite:
     environment = {**os.environ, "EXTSTORAGE_CONFIG_DIR": str(config)}
     command = [sys.executable, "-m", "gnt_storage", "pool", "init", str(CHECKOUT / "providers/file")]
     subprocess.run(command, cwd=CHECKOUT, env=environment, check=True, capture_output=True)
-    return Suite(tmp_path, 3, {"EXTSTORAGE_CONFIG_DIR": str(config), "TOY_DIR": str(toy)})
+    yield Suite(tmp_path, 3, {"EXTSTORAGE_CONFIG_DIR": str(config), "TOY_DIR": str(toy)})
+    release_loop_devices(tmp_path)

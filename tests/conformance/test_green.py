@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
-from tests.conformance.conftest import CHECKOUT, Suite
+from tests.conformance.conftest import Suite
+from tests.conftest import CHECKOUT, loop_devices
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ def test_file_on_three_nodes(suite: Suite, tmp_path: Path) -> None:
     assert status == 0
     assert len(results) > 90
     assert [path.name for path in (tmp_path / "pool").iterdir()] == [".ganeti-extstorage-pool"]
-    assert str(tmp_path) not in subprocess.run(["losetup", "-a"], capture_output=True, text=True).stdout
+    assert loop_devices(tmp_path) == []
     for node in ("n1", "n2", "n3"):
         for kind in ("attachments", "dev", "locks"):
             directory = tmp_path / node / "run" / kind

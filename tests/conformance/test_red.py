@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.conformance.conftest import CHECKOUT, Suite
+from tests.conformance.conftest import Suite
+from tests.conftest import CHECKOUT
 
 if TYPE_CHECKING:
     from pathlib import Path
