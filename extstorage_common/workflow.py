@@ -98,6 +98,9 @@ class Workflow:
         if attachment is None or attachment.state != ATTACHED or not attachment.is_here():
             backend, volume = self._find(self.request.volume)
             attachment = self._connect(backend, volume, attachment)
+        else:
+            # The door would have answered, were the link not lost or wrong.
+            attachment.save()
         return [attachment.link, *(attachment.uris if self.request.userspace else [])]
 
     def detach(self) -> None:
