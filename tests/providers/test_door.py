@@ -46,7 +46,17 @@ def test_warm_attach_imports_nothing(n1: Node) -> None:
 def test_cold_call_imports_nothing_heavy(n1: Node) -> None:
     """With no configuration file not even its parser is needed."""
     (n1.site.config / "file.conf").unlink()
-    heavy = {"re", "json", "subprocess", "configparser", "typing", "dataclasses", "enum", "logging", "argparse"}
+    heavy = {
+        "re",
+        "json",
+        "subprocess",
+        "configparser",
+        "typing",
+        "dataclasses",
+        "enum",
+        "logging",
+        "argparse",
+    }
     assert imported(n1, "attach") & heavy == set()
 
 
@@ -81,7 +91,9 @@ def test_warm_attach_mends_its_link(n1: Node) -> None:
     assert os.readlink(device) == target
 
 
-@pytest.mark.parametrize("damage", ["", "ganeti-extstorage attachment 1\nstate atta", "ganeti-extstorage attachment 9\n"])
+@pytest.mark.parametrize(
+    "damage", ["", "ganeti-extstorage attachment 1\nstate atta", "ganeti-extstorage attachment 9\n"]
+)
 def test_damaged_record_is_said(n1: Node, damage: str) -> None:
     n1.create()
     n1.attach()
@@ -147,12 +159,26 @@ def test_missing_variables(site: Site, n1: Node, action: str) -> None:
 
 # --- hostile environments ---------------------------------------------------------------------------
 
-TEXT = st.text(
-    st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=300
-)
+TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=300)
 HOSTILE = st.one_of(
     TEXT,
-    st.sampled_from(["../../etc/passwd", "$(id)", "`id`", "a;b", "-rf", "a\nb", "\x1b[31m", "v1/../v2", "9" * 99]),
+    st.sampled_from(
+        ["../../etc/passwd", "$(id)", "`id`", "a;b", "-rf", "a\nb", "\x1b[31m", "v1/../v2", "9" * 99]
+    ),
+)
+VARIABLE_NAMES = (
+    "VOL_NAME",
+    "VOL_SIZE",
+    "VOL_NEW_SIZE",
+    "VOL_METADATA",
+    "VOL_SNAPSHOT_NAME",
+    "VOL_SNAPSHOT_SIZE",
+    "VOL_OPEN_EXCLUSIVE",
+    "VOL_UUID",
+    "EXTP_POOL",
+    "EXTP_ALLOCATION",
+    "EXTP_BAD-NAME",
+    "EXTP_",
 )
 
 
@@ -165,10 +191,7 @@ HOSTILE = st.one_of(
 @given(
     action=st.sampled_from(sorted(VARIABLES)),
     variables=st.dictionaries(
-        st.sampled_from(
-            ["VOL_NAME", "VOL_SIZE", "VOL_NEW_SIZE", "VOL_METADATA", "VOL_SNAPSHOT_NAME", "VOL_OPEN_EXCLUSIVE"]
-            + ["VOL_SNAPSHOT_SIZE", "EXTP_POOL", "EXTP_ALLOCATION", "EXTP_BAD-NAME", "EXTP_", "VOL_UUID"]
-        ),
+        st.sampled_from(VARIABLE_NAMES),
         HOSTILE,
     ),
 )
