@@ -39,8 +39,13 @@ class SuiteProvider:
 
 
 def is_of_suite(directory: str) -> bool:
-    """Whether the executables in a provider directory are this suite's (links to the door)."""
-    return os.path.basename(os.path.realpath(os.path.join(directory, "attach"))) == "door"
+    """Whether the executables in a provider directory are this suite's: the door, linked or copied."""
+    door = os.path.join(os.path.dirname(script.__file__), "door")
+    try:
+        with open(door, "rb") as ours, open(os.path.join(directory, "attach"), "rb") as theirs:
+            return ours.read() == theirs.read()
+    except OSError:
+        return False
 
 
 def load(name_or_directory: str) -> SuiteProvider:
