@@ -26,8 +26,9 @@ class Attachment:
     """One volume on this node.
 
     ``device`` is the kernel's device (``/dev/loop3``) and ``""`` while there is none; ``identity``
-    are files of sysfs with what they must contain for the device to be still this volume (see
-    ``Connector.identity``; empty while connecting); ``uris``
+    are files of sysfs with what they contain while the device is the one that was made for this
+    attachment (empty while connecting), ``gone`` files with what they end with once the volume was
+    deleted under it; ``uris``
     are for hypervisors that open the volume themselves; ``kept`` is what the connector needs to
     disconnect (never a secret).
     """
@@ -41,6 +42,7 @@ class Attachment:
         connector: str,
         device: str = "",
         identity: Sequence[tuple[str, str]] = (),
+        gone: Sequence[tuple[str, str]] = (),
         uris: Sequence[str] = (),
         kept: dict[str, str] | None = None,
     ) -> None:
@@ -51,6 +53,7 @@ class Attachment:
         self.connector = connector
         self.device = device
         self.identity = list(identity)
+        self.gone = list(gone)
         self.uris = list(uris)
         self.kept = kept or {}
 
@@ -59,16 +62,13 @@ class Attachment:
         """The stable link to the device that ``attach`` prints."""
         return os.path.join(paths.device_dir(), self.volume)
 
-    def is_here(self) -> bool:
-        """Whether the device is there and still this volume, as far as the kernel tells; asks no storage."""
+    def is_bound(self) -> bool:
+        """Whether the device is still the one that was made for this attachment; asks no storage."""
         return bool(self.device) and all(_content(file) == expected for file, expected in self.identity)
 
-    def is_bound(self) -> bool:
-        """Whether the device is still the one that was made for this attachment.
-
-        Its volume may be gone by now, or away: that is what the further lines of the identity tell.
-        """
-        return bool(self.device) and all(_content(file) == expected for file, expected in self.identity[:1])
+    def is_here(self) -> bool:
+        """Whether, besides, its volume was not deleted under it."""
+        return self.is_bound() and not any(_content(file).endswith(end) for file, end in self.gone)
 
     def save(self) -> None:
         """Write the record; make the link if attached, remove it if there is no device."""
@@ -95,6 +95,7 @@ class Attachment:
             ("device", self.device),
         ]
         lines += [("identity", f"{file} {expected}") for file, expected in self.identity]
+        lines += [("gone", f"{file} {end}") for file, end in self.gone]
         lines += [("uri", uri) for uri in self.uris]
         lines += [("kept", f"{key} {value}") for key, value in self.kept.items()]
         return records.Record(TITLE, lines)
@@ -121,6 +122,7 @@ def load(volume: str) -> Attachment | None:
         record.get("connector"),
         record.get("device"),
         [_pair(value) for value in record.all("identity")],
+        [_pair(value) for value in record.all("gone")],
         record.all("uri"),
         dict(_pair(value) for value in record.all("kept")),
     )
@@ -131,12 +133,12 @@ def _pair(text: str) -> tuple[str, str]:
     return first, second
 
 
-def _content(file: str) -> str | None:
+def _content(file: str) -> str:
     try:
         with open(file, "rb") as stream:
             return stream.read().decode("utf-8", "surrogateescape").rstrip("\n")
     except OSError:
-        return None
+        return ""
 
 
 def _directory() -> str:

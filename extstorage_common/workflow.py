@@ -313,6 +313,7 @@ class Workflow:
         attachment.device = connector.connect_volume(data, attachment.device, remember)
         crash_point("attach.connected")
         attachment.identity = connector.identity(attachment.device)
+        attachment.gone = connector.gone(attachment.device)
         attachment.uris = backend.userspace_uris(volume)
         attachment.state = ATTACHED
         attachment.save()

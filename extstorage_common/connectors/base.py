@@ -74,14 +74,22 @@ class Connector(ABC):
 
     @abstractmethod
     def identity(self, device: str) -> list[tuple[str, str]]:
-        """Files of sysfs, and what each contains as long as ``device`` is this volume.
+        """Files of sysfs, and what each contains as long as ``device`` is the one that was connected.
 
-        The first tells this device from any other that has its name later, and does not change while
-        it exists; the others may also tell that the volume is gone. A warm attach compares them all
-        and asks nothing else::
+        It must tell the device from any other that has its name later, whether or not the storage is
+        there. A warm attach compares it, and asks nothing else::
 
-            [("/sys/block/loop3/diskseq", "17"), ...]
+            [("/sys/block/loop3/diskseq", "17")]
         """
+
+    def gone(self, device: str) -> list[tuple[str, str]]:
+        """Files of sysfs, and what each ends with once the volume was deleted under ``device``.
+
+        Where the kernel tells; a warm attach then leaves the answer to the storage::
+
+            [("/sys/block/loop3/loop/backing_file", " (deleted)")]
+        """
+        return []
 
     @abstractmethod
     def is_coherent(self, device: str) -> bool:

@@ -101,10 +101,12 @@ class LoopConnector(Connector):
         return _is_file_of(device, data["path"]) and _size(device) == data["size"] and _answers_read(device)
 
     def identity(self, device: str) -> list[tuple[str, str]]:
-        """``diskseq`` grows with every binding of any disk (kernel 5.15); a path ends when its file does."""
-        directory = _sysfs(device)
-        files = [os.path.join(directory, "diskseq"), os.path.join(directory, "loop/backing_file")]
-        return [(file, content) for file in files if (content := _read(file))]
+        """``diskseq`` grows with every binding of any disk; kernels before 5.15 have only the path."""
+        files = [os.path.join(_sysfs(device), name) for name in ("diskseq", "loop/backing_file")]
+        return [(file, content) for file in files if (content := _read(file))][:1]
+
+    def gone(self, device: str) -> list[tuple[str, str]]:
+        return [(os.path.join(_sysfs(device), "loop/backing_file"), " (deleted)")]
 
     def is_coherent(self, device: str) -> bool:
         return _read(os.path.join(_sysfs(device), "loop/dio")) == "1"

@@ -39,6 +39,10 @@ class NotConforming(ExtStorageError):
 @click.option("--case", "patterns", metavar="GLOB", multiple=True, help="Only the cases of these names.")
 @click.option("--strict/--no-strict", default=True, help="Also the rules that Ganeti itself can do without.")
 @click.option("--limit", default=120, show_default=True, help="Seconds after which a call counts as hung.")
+@click.option(
+    "--away", metavar="COMMAND", default="", help="A shell command that makes the storage unreachable."
+)
+@click.option("--back", metavar="COMMAND", default="", help="A shell command that makes it reachable again.")
 @click.option("--list", "only_list", is_flag=True, help="Print the cases and their rules, and run none.")
 @click.option("--json", "as_json", is_flag=True, help="Print {version, provider, nodes, results} as JSON.")
 def conformance(
@@ -49,6 +53,8 @@ def conformance(
     patterns: Sequence[str],
     strict: bool,
     limit: int,
+    away: str,
+    back: str,
     only_list: bool,
     as_json: bool,
 ) -> None:
@@ -73,7 +79,7 @@ def conformance(
     if only_list:
         _print_cases(cases, as_json)
         return
-    engine = Engine(suite_provider.find(provider), _parameters(params), limit)
+    engine = Engine(suite_provider.find(provider), _parameters(params), limit, away, back)
     where = _nodes(nodes)
     try:
         results = _run(cases, engine, where, size, quiet=as_json)

@@ -23,7 +23,7 @@ class Case:
 
     ``required`` rules are those that Ganeti itself relies on; the others (*strict*) are what this
     suite's own providers promise on top. ``source`` says where the rule comes from. ``nodes`` and
-    ``scripts`` are what the case can't do without.
+    ``scripts`` are what the case can't do without; ``away``: the storage must be made unreachable.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Case:
     run: Callable[[Trial], None]
     nodes: int = 1
     scripts: frozenset[str] = frozenset()
+    away: bool = False
 
 
 class Theme:
@@ -53,25 +54,25 @@ class Theme:
         self.cases: list[Case] = []
 
     def required(
-        self, source: str, *, nodes: int = 1, scripts: str = ""
+        self, source: str, *, nodes: int = 1, scripts: str = "", away: bool = False
     ) -> Callable[[Callable[[Trial], None]], Callable[[Trial], None]]:
         """A rule that Ganeti relies on; ``scripts`` are names separated by blanks."""
-        return self._adder(source, True, nodes, scripts)
+        return self._adder(source, True, nodes, scripts, away)
 
     def strict(
-        self, *, nodes: int = 1, scripts: str = ""
+        self, *, nodes: int = 1, scripts: str = "", away: bool = False
     ) -> Callable[[Callable[[Trial], None]], Callable[[Trial], None]]:
         """A rule that this suite's own providers keep on top."""
-        return self._adder(SUITE, False, nodes, scripts)
+        return self._adder(SUITE, False, nodes, scripts, away)
 
     def _adder(
-        self, source: str, required: bool, nodes: int, scripts: str
+        self, source: str, required: bool, nodes: int, scripts: str, away: bool
     ) -> Callable[[Callable[[Trial], None]], Callable[[Trial], None]]:
         def add(function: Callable[[Trial], None]) -> Callable[[Trial], None]:
             name = function.__name__.replace("_", "-")
             rule = " ".join((function.__doc__ or "").split())
             needed = frozenset(scripts.split())
-            self.cases.append(Case(name, rule, source, required, function, nodes, needed))
+            self.cases.append(Case(name, rule, source, required, function, nodes, needed, away))
             return function
 
         return add

@@ -169,16 +169,24 @@ class Engine:
     """Calls the executables of one provider directory, which has the same path on every node.
 
     ``parameters`` are the disk parameters as an administrator types them (``{"pool": "gold"}``);
-    ``limit`` is the time in seconds after which a call counts as hung.
+    ``limit`` is the time in seconds after which a call counts as hung. ``away`` and ``back`` are shell
+    command lines that make the storage unreachable and reachable again, where there are such.
     """
 
     def __init__(
-        self, directory: str, parameters: Mapping[str, str] | None = None, limit: float = 120
+        self,
+        directory: str,
+        parameters: Mapping[str, str] | None = None,
+        limit: float = 120,
+        away: str = "",
+        back: str = "",
     ) -> None:
         self.directory = os.path.abspath(directory)
         self.provider = os.path.basename(self.directory)
         self.parameters = dict(parameters or {})
         self.limit = limit
+        self.away = away
+        self.back = back
         self.calls = 0
         self._count = itertools.count()
         self._logs = tempfile.TemporaryDirectory(prefix="gnt-storage-conformance-")

@@ -40,6 +40,8 @@ class Row:
     given: str = ""
     then: str = ""
     access: str = "kernelspace"
+    needs: str = ""
+    """Optional scripts without which the row says nothing; one that is called and skipped is fine."""
 
     def play(self, trial: Trial) -> None:
         """Make the calls. Raises Failed, Refused or NotRun."""
@@ -61,7 +63,7 @@ class Row:
             required=True,
             run=self.play,
             nodes=nodes_needed(*texts),
-            scripts=frozenset(scripts_used(*texts) & {"snapshot"}),
+            scripts=frozenset(scripts_used(*texts) & {"snapshot"} | set(self.needs.split())),
         )
 
 
@@ -350,6 +352,14 @@ ROWS = (
         given=RUNNING + MIGRATE,
         calls="n2: attach open(X) attach*4 grow attach",
         then="n2: read size",
+    ),
+    Row(
+        "remove-refused",
+        "gnt-instance remove whose remove script fails: made eleven times, then given up",
+        given=RUNNING + "n2: attach detach",
+        calls="n2: " + "attach detach remove! " * 11,
+        then="n1: attach read",
+        needs="open",
     ),
     Row(
         "start-elsewhere",

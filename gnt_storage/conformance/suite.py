@@ -55,6 +55,8 @@ def _run_case(case: Case, engine: Engine, nodes: Sequence[Node], size: int) -> R
     missing = sorted(script for script in case.scripts if not engine.has(script))
     if missing:
         return Result(case, NOT_RUN, f"the provider has no {' and no '.join(missing)}")
+    if case.away and not (engine.away and engine.back):
+        return Result(case, NOT_RUN, "needs the storage to be unreachable; say how with --away and --back")
     trial = Trial(engine, nodes, size)
     result = Result(case, PASSED)
     try:

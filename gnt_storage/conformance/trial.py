@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from gnt_storage.conformance.device import MIB, Device, Mark
@@ -90,6 +93,27 @@ class Trial:
     def clean_up(self) -> list[str]:
         """Take away all that this case made; returns what could not be, a phrase each."""
         return self._ledger.clean_up(self.engine, self.nodes)
+
+    @contextmanager
+    def storage_away(self) -> Iterator[None]:
+        """Meanwhile the storage is unreachable. Raises NotRun if that could not be done or undone."""
+        if problem := _shell(self.engine.away):
+            raise NotRun(problem)
+        try:
+            yield
+        finally:
+            problem = _shell(self.engine.back)
+        if problem:
+            raise NotRun(problem)
+
+    def attach_when_back(self) -> None:
+        """Attach as soon as the provider sees that its storage is back, which may take it a moment."""
+        give_up = time.monotonic() + self.engine.limit
+        while not (call := self.call("attach")).ok:
+            if time.monotonic() > give_up:
+                raise Failed(str(call))
+            time.sleep(1)
+        self._attachments[1, FIRST] = self.parse_attach(1, call)
 
     # --- calls ------------------------------------------------------------------------------------
 
@@ -199,3 +223,11 @@ class Trial:
         found = self.device(node, key).not_zero(start, end)
         if found:
             raise Failed(f"not everything from {start} to {end} MiB reads as zero: {found}")
+
+
+def _shell(line: str) -> str:
+    """Run a command line of the administrator's; what went wrong, or nothing."""
+    done = subprocess.run(line, shell=True, check=False, capture_output=True, text=True)
+    if not done.returncode:
+        return ""
+    return f"'{line}' failed: {(done.stderr or done.stdout).strip()[:300]}"

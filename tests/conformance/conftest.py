@@ -28,10 +28,13 @@ class Suite:
         self.directory = directory
         self.nodes = nodes
         self.variables = variables
+        self.away = f"cd {directory} && mv pool away && mkdir pool"
+        self.back = f"cd {directory} && rm -r pool && mv away pool"
 
     def run(self, provider: Path, *arguments: str) -> tuple[int, dict[str, dict[str, Any]], str]:
         """The exit status, the results by the cases' names, and stderr."""
         command = [sys.executable, "-m", "gnt_storage", "conformance", str(provider), "--json", *arguments]
+        command += ["--away", self.away, "--back", self.back]
         for number in range(1, self.nodes + 1):
             command += ["--node", f"n{number}={self._prefix(number)}"]
         done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=600)

@@ -273,6 +273,22 @@ MUTATIONS = (
         ("snapshot-keeps-old-data",),
     ),
     Mutation(
+        "an unmounted pool is taken for empty",
+        FILE,
+        "        except (FileNotFoundError, NotADirectoryError):\n            raise PoolMarkerMissing(",
+        "        except (FileNotFoundError, NotADirectoryError):\n            return ''\n"
+        "            raise PoolMarkerMissing(",
+        ("away-remove-fails", "away-create-fails"),
+    ),
+    Mutation(
+        "a warm attach asks the storage",
+        DOOR,
+        "        posix._exit(0)\n",
+        "        posix.stat(posix.environ[b'EXTSTORAGE_CONFIG_DIR'] + b'/../pool/.ganeti-extstorage-pool')\n"
+        "        posix._exit(0)\n",
+        ("away-attached-stays-attached",),
+    ),
+    Mutation(
         "a snapshot that is attached is replaced",
         WORKFLOW,
         "        if users:\n            raise SnapshotInUse(",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from gnt_storage.conformance import sequences
 from gnt_storage.conformance.case import Case
-from gnt_storage.conformance.cases import data, directory, holding, output, repetition, requests
+from gnt_storage.conformance.cases import away, data, directory, holding, output, repetition, requests
 
 ALL: tuple[Case, ...] = (
     *directory.theme.cases,
@@ -14,5 +14,6 @@ ALL: tuple[Case, ...] = (
     *repetition.theme.cases,
     *data.theme.cases,
     *holding.theme.cases,
+    *away.theme.cases,
     *sequences.CASES,
 )
