@@ -146,15 +146,29 @@ class Backend(ABC):
 
     @abstractmethod
     def pool_uuid(self) -> str:
-        """The pool's UUID, which is the same from every node. Raises Unreachable."""
+        """The pool's UUID, which is the same from every node. Raises Unreachable.
+
+        >>> backend.pool_uuid()
+        '2f2df27f-9ca1-4a6f-8328-6a1ecf41bd14'
+        """
 
     @abstractmethod
     def capacity(self) -> tuple[int, int]:
-        """Bytes in all and bytes free; ``(0, 0)`` means that the storage does not tell."""
+        """Bytes in all and bytes free; ``(0, 0)`` means that the storage does not tell.
+
+            >>> backend.capacity()
+            (107374182400, 53687091200)
+
+        Raises Unreachable.
+        """
 
     @abstractmethod
     def checks(self) -> Sequence[Check]:
-        """Named checks for ``verify``: each returns, or raises the error that says what to mend."""
+        """Named checks for ``verify``: each returns, or raises the error that says what to mend.
+
+        >>> [name for name, check in backend.checks()]
+        ['pool', 'filesystem']
+        """
 
     # --- volumes ----------------------------------------------------------------------------------
 
@@ -177,7 +191,12 @@ class Backend(ABC):
         """Make a volume that reads as zeros.
 
         What was left half-made is made anew. A call that fails leaves nothing; one that is killed
-        leaves a half-made volume, marked with its maker. Raises VolumeExists, BeingMade, NoSpace.
+        leaves a half-made volume, marked with its maker::
+
+            >>> backend.create_volume("f7c1.ext.disk0", 1024).size
+            1073741824
+
+        Raises VolumeExists, BeingMade, NoSpace, Unreachable, Refused.
         """
 
     @abstractmethod
@@ -186,14 +205,20 @@ class Backend(ABC):
 
     @abstractmethod
     def extend_volume(self, volume: Volume, new_size_mib: int) -> Volume:
-        """Grow to ``new_size_mib``; what is new reads as zeros. Never shrinks. Raises NoSpace."""
+        """Grow to ``new_size_mib``, which is more than it has; what is new reads as zeros.
+
+            >>> backend.extend_volume(volume, 2048).size
+            2147483648
+
+        Raises NoSpace, and the volume is as it was then; Unreachable, Refused.
+        """
 
     @abstractmethod
     def delete_volume(self, volume: Volume) -> None:
         """Delete the volume, its holders and its attachments.
 
         Until its data is really gone the volume stays there for :meth:`get_volume`, since Ganeti
-        forgets a disk that can't be attached.
+        forgets a disk that can't be attached. Raises Unreachable, Refused (the volume is still there).
         """
 
     @abstractmethod
@@ -201,20 +226,38 @@ class Backend(ABC):
         """Make ``name``, a volume of its own with the data that ``volume`` has now.
 
         ``is_quiet`` raises unless nothing on any node writes to ``volume``: a storage that has to
-        copy calls it first. Raises VolumeExists, NoSpace, and what ``is_quiet`` raises.
+        copy calls it first::
+
+            >>> backend.create_snapshot(volume, "f7c1.ext.disk0.snap", is_quiet).size == volume.size
+            True
+
+        Raises VolumeExists, NoSpace, and what ``is_quiet`` raises.
         """
 
     @abstractmethod
     def origin(self, volume: Volume) -> str:
-        """The name of the volume that this one is a snapshot of; ``""`` if it is none."""
+        """The name of the volume that this one is a snapshot of; ``""`` if it is none.
+
+        >>> backend.origin(backend.get_volume("f7c1.ext.disk0.snap"))
+        'f7c1.ext.disk0'
+        """
 
     @abstractmethod
     def set_metadata(self, volume: Volume, text: str) -> None:
-        """Keep Ganeti's text (``originstname+instance1``) with the volume."""
+        """Keep Ganeti's text with the volume, in the place of an earlier one.
+
+            >>> backend.set_metadata(volume, "originstname+instance1")
+
+        Raises Unreachable, Refused.
+        """
 
     @abstractmethod
     def describe(self, volume: Volume) -> dict[str, str]:
-        """What lives with the volume, for people: metadata, creation, allocation, attachments."""
+        """What lives with the volume, for people: metadata, creation, allocation, attachments.
+
+        >>> backend.describe(volume)["metadata"]
+        'originstname+instance1'
+        """
 
     # --- exports ----------------------------------------------------------------------------------
 
@@ -232,11 +275,18 @@ class Backend(ABC):
 
     @abstractmethod
     def terminate_connection(self, volume: Volume, connector: Mapping[str, str]) -> None:
-        """Take the export to this node away, and the attachment; other nodes keep theirs."""
+        """Take the export to this node away, and the attachment; other nodes keep theirs.
+
+            >>> backend.terminate_connection(volume, connector.get_connector_properties())
+            >>> backend.attached_nodes(volume)
+            ['node2.example.com']
+
+        Raises Unreachable, Refused.
+        """
 
     @abstractmethod
     def attached_nodes(self, volume: Volume) -> list[str]:
-        """The nodes whose attachment is noted at the storage."""
+        """The nodes whose attachment is noted at the storage, sorted. Raises Unreachable."""
 
     def userspace_uris(self, volume: Volume) -> list[str]:
         """URIs for hypervisors, each with the hypervisor's name in front: ``kvm:file:/srv/...``."""
@@ -246,13 +296,27 @@ class Backend(ABC):
 
     @abstractmethod
     def read_holders(self, volume: Volume) -> Holders:
-        """Who has the volume open."""
+        """Who has the volume open.
+
+            >>> [(one.node, one.mode) for one in backend.read_holders(volume).entries]
+            [('node1.example.com', 'exclusive')]
+
+        Raises Unreachable.
+        """
 
     @abstractmethod
     def replace_holders(self, volume: Volume, old: Holders, new: Sequence[Holder]) -> bool:
         """Replace the holders if they are still ``old``: an atomic compare-and-set at the storage.
 
-        False if somebody else changed them meanwhile; nothing is changed then.
+        False if somebody else changed them meanwhile; nothing is changed then::
+
+            >>> old = backend.read_holders(volume)
+            >>> backend.replace_holders(volume, old, [Holder("node1.example.com", EXCLUSIVE)])
+            True
+            >>> backend.replace_holders(volume, old, [Holder("node2.example.com", EXCLUSIVE)])
+            False
+
+        Raises Unreachable, Refused.
         """
 
     def holder_address(self, volume: Volume, connector: Mapping[str, str]) -> str:

@@ -49,15 +49,24 @@ class Connector(ABC):
 
         ``known`` is the device that an earlier, interrupted call remembered (or ``""``): if it is
         this volume's, it is taken. ``remember`` must be called with the device *before* it comes
-        into being, where its name is known then. Raises WrongDevice, DeviceBusy, TimedOut.
+        into being, where its name is known then::
+
+            >>> data = {"path": "/srv/pool/v1/disk", "size": 16777216}
+            >>> connector.connect_volume(data, "", remember)
+            '/dev/loop3'
+
+        Raises WrongDevice, NodeUnfit, Refused, TimedOut.
         """
 
     @abstractmethod
     def disconnect_volume(self, kept: Mapping[str, str], device: str) -> None:
         """Flush this volume's device and make it disappear.
 
-        ``kept`` are the ``KEEP`` of the connection. Raises DeviceBusy, and leaves the device usable
-        then.
+        ``kept`` are the ``KEEP`` of the connection::
+
+            >>> connector.disconnect_volume({"path": "/srv/pool/v1/disk"}, "/dev/loop3")
+
+        Raises DeviceBusy, and leaves the device usable then.
         """
 
     @abstractmethod
@@ -105,4 +114,8 @@ class Connector(ABC):
 
     @abstractmethod
     def users(self, kept: Mapping[str, str], device: str) -> list[str]:
-        """What on this node has the device, or the volume past it, open: ``qemu (process 123)``."""
+        """What on this node has the device, or the volume past it, open.
+
+            >>> connector.users({"path": "/srv/pool/v1/disk"}, "/dev/loop3")
+            ['qemu-system-x86 (process 123)', 'mounted on /mnt']
+        """
