@@ -118,4 +118,6 @@ class Connector(ABC):
 
             >>> connector.users({"path": "/srv/pool/v1/disk"}, "/dev/loop3")
             ['qemu-system-x86 (process 123)', 'mounted on /mnt']
+
+        Asks no storage.
         """
