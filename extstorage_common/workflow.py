@@ -371,8 +371,11 @@ class Workflow:
         """Disconnect the device that the record names, if it is still this attachment's."""
         if not attachment.is_bound():
             return
-        if attachment.identity or connector.is_volume(attachment.kept, attachment.device):
-            connector.disconnect_volume(attachment.kept, attachment.device)
+        identity = attachment.identity
+        if not identity and connector.is_volume(attachment.kept, attachment.device):
+            identity = connector.identity(attachment.device)
+        if identity:
+            connector.disconnect_volume(attachment.kept, attachment.device, identity)
 
     def _leave(self, backend: Backend, volume: Volume) -> None:
         """Drop this node's holding and its attachment at the storage."""

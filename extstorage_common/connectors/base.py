@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, ClassVar
 
     from extstorage_common.deadline import Deadline
@@ -59,12 +59,16 @@ class Connector(ABC):
         """
 
     @abstractmethod
-    def disconnect_volume(self, kept: Mapping[str, str], device: str) -> None:
+    def disconnect_volume(
+        self, kept: Mapping[str, str], device: str, identity: Sequence[tuple[str, str]]
+    ) -> None:
         """Flush this volume's device and make it disappear.
 
-        ``kept`` are the ``KEEP`` of the connection::
+        ``kept`` are the ``KEEP`` of the connection. A device that is not that ``identity`` (any more)
+        belongs to somebody else, and is left alone::
 
-            >>> connector.disconnect_volume({"path": "/srv/pool/v1/disk"}, "/dev/loop3")
+            >>> kept, identity = {"path": "/srv/pool/v1/disk"}, [("/sys/block/loop3/diskseq", "17")]
+            >>> connector.disconnect_volume(kept, "/dev/loop3", identity)
 
         Raises DeviceBusy, and leaves the device usable then.
         """

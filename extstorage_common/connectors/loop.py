@@ -18,7 +18,7 @@ from extstorage_common.errors import DeviceBusy, NodeUnfit, SystemRefused, Timed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
 CONTROL = "/dev/loop-control"
@@ -79,10 +79,12 @@ class LoopConnector(Connector):
             reason = f"it has {_size(device)} bytes, the volume has {data['size']}"
             raise WrongDevice(device=device, reason=reason)
 
-    def disconnect_volume(self, kept: Mapping[str, str], device: str) -> None:
+    def disconnect_volume(
+        self, kept: Mapping[str, str], device: str, identity: Sequence[tuple[str, str]]
+    ) -> None:
         self.flush(device)
         for _ in self.deadline.attempts(BUSY_SECONDS):
-            if _release(device):
+            if _release(device, identity):
                 return
         raise DeviceBusy(device=device, users=", ".join(self.users(kept, device)) or "by the kernel")
 
@@ -184,29 +186,38 @@ def _open_backing(path: str) -> int:
     return os.open(path, flags)
 
 
-def _release(device: str) -> bool:
-    """Unbind the file; False if somebody has the device open.
+def _release(device: str, identity: Sequence[tuple[str, str]]) -> bool:
+    """Unbind the file if the device is still this binding; False if somebody has the device open.
 
-    With other openers the kernel only makes a note to unbind when the last one closes (it sets
+    While we have it open nobody can bind it anew, so what is compared then is what is released. With
+    other openers the kernel only makes a note to unbind when the last one closes (it sets
     LO_FLAGS_AUTOCLEAR, and reports success); that note is taken back, since the device must stay.
     """
     fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
     try:
+        if not _is(identity):
+            return True
         fcntl.ioctl(fd, LOOP_CLR_FD)
     except OSError as error:
         if error.errno != errno.ENXIO:
             raise SystemRefused(what=f"releasing {device}", reason=error.strerror) from error
     finally:
         os.close(fd)
-    if not _read(os.path.join(_sysfs(device), "loop/backing_file")):
+    if not _is(identity):
         return True
-    _clear_autoclear(device)
+    _clear_autoclear(device, identity)
     return False
 
 
-def _clear_autoclear(device: str) -> None:
+def _is(identity: Sequence[tuple[str, str]]) -> bool:
+    return all(_read(file) == expected for file, expected in identity)
+
+
+def _clear_autoclear(device: str, identity: Sequence[tuple[str, str]]) -> None:
     fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
     try:
+        if not _is(identity):
+            return
         status = bytearray(INFO.size)
         fcntl.ioctl(fd, LOOP_GET_STATUS64, status)
         fields = list(INFO.unpack(status))

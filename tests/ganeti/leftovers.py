@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find and end what a test cluster made on this machine, also after its parent was killed.
+
+Nothing here relies on a list that somebody kept: the kernel is asked. A process belongs to the cluster in DIR
+when it was started with ``GANETI_TEST_CLUSTER=DIR`` in its environment; it is ended through a pidfd, so that
+a process that has taken over its number is never hit. (What runs inside a node needs no mark: it dies with
+the node's pid 1.) A loop device belongs to the cluster when its backing file lies on one of its file systems.
+Network interfaces and the nodes' mounts go with their namespaces, so with the processes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MARK = "GANETI_TEST_CLUSTER"
+TMPFS = "ganeti-test-cluster"  # the source that mountinfo names for the file system on DIR
+SECONDS = 20  # how long anything may take to go away
+LINKS = Path("/dev/ganeti-extstorage")  # mount point in the nodes; devtmpfs is one for all of them
+
+
+class ClusterError(Exception):
+    """The cluster cannot be made or ended; says why."""
+
+
+def environment(directory: Path) -> dict[str, str]:
+    """The environment of everything that is started for the cluster in ``directory``."""
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    return {"PATH": path, "LC_ALL": "C.UTF-8", "HOME": "/root", MARK: str(directory)}
+
+
+def processes(directory: Path, variable: str = "") -> list[int]:
+    """The cluster's marked processes, or those of them that have ``variable`` (NAME=value) too."""
+    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return [pid for pid in pids if is_marked(pid, directory, variable)]
+
+
+def is_marked(pid: int, directory: Path, variable: str = "") -> bool:
+    """Whether the process was started for the cluster in ``directory`` (and with ``variable``)."""
+    wanted = {f"{MARK}={directory}".encode(), variable.encode()} - {b""}
+    try:
+        return wanted <= set(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+    except OSError:  # it has ended
+        return False
+
+
+def end(pid: int, directory: Path) -> None:
+    """SIGKILL the cluster's process ``pid`` and wait for its end; a node's pid 1 ends after all of the node.
+
+    Another process that has got the number meanwhile is left alone.
+    """
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if is_marked(pid, directory):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            select.select([handle], [], [], SECONDS)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(handle)
+
+
+def end_all(directory: Path) -> None:
+    """End the cluster's processes. Raises ClusterError naming those that stay."""
+    deadline = time.monotonic() + SECONDS
+    while found := processes(directory):
+        if time.monotonic() > deadline:
+            raise ClusterError(f"processes do not end: {found}")
+        for pid in found:
+            end(pid, directory)
+
+
+class Loop(NamedTuple):
+    """A loop device: its path, the device (major:minor) and inode of its backing file, that file's path.
+
+    The path is as seen from this machine's root, through the node's mounts, while the node lives.
+    """
+
+    device: str
+    filesystem: str
+    inode: int
+    file: str
+
+
+def loops() -> list[Loop]:
+    """All loop devices in use on this machine."""
+    listing = subprocess.run(
+        ["losetup", "--list", "--json", "--output=NAME,BACK-MAJ:MIN,BACK-INO,BACK-FILE"],
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    rows = json.loads(listing)["loopdevices"] if listing.strip() else []
+    return [
+        Loop(row["name"], row["back-maj:min"].strip(), int(row["back-ino"]), row["back-file"] or "")
+        for row in rows
+    ]
+
+
+def release(unwanted: Iterable[Loop]) -> None:
+    """Detach loop devices, each only if it still has the same backing file. Raises ClusterError."""
+    same = {loop._replace(file="") for loop in unwanted}
+    deadline = time.monotonic() + SECONDS
+    while left := [loop for loop in loops() if loop._replace(file="") in same]:
+        if time.monotonic() > deadline:
+            raise ClusterError(f"loop devices stay busy: {left}")
+        for loop in left:
+            subprocess.run(["losetup", "--detach", loop.device], check=False, capture_output=True)
+
+
+def filesystem(path: Path) -> str:
+    """The device (major:minor) of the file system that holds ``path``."""
+    number = path.stat().st_dev
+    return f"{os.major(number)}:{os.minor(number)}"
+
+
+def is_ours(directory: Path) -> bool:
+    """Whether a cluster's file system is mounted on ``directory``."""
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    fields = [line.split() for line in mounts]
+    return any(f[4] == str(directory) and f[-2] == TMPFS for f in fields)
+
+
+def clear(directory: Path) -> None:
+    """End all of the cluster in ``directory``; nothing there is fine. Raises ClusterError."""
+    end_all(directory)
+    if not is_ours(directory):
+        return
+    shared = directory / "shared"
+    own = {filesystem(directory), *(path.read_text() for path in directory.glob("node*/filesystem"))}
+    if shared.is_mount():
+        release(loop for loop in loops() if loop.filesystem == filesystem(shared))
+        _unmount(shared)  # its own loop device goes with it
+    release(loop for loop in loops() if loop.filesystem in own)
+    made_links = (directory / "made-links").exists()
+    _unmount(directory)
+    directory.rmdir()
+    if made_links and not _mounted_anywhere(LINKS):
+        with suppress(OSError):
+            LINKS.rmdir()
+
+
+def _unmount(path: Path) -> None:
+    """Unmount, waiting for the kernel to finish with namespaces that have just ended."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        done = subprocess.run(["umount", str(path)], check=False, capture_output=True, text=True)
+        if done.returncode == 0:
+            return
+        if time.monotonic() > deadline:
+            raise ClusterError(done.stderr.strip())
+        time.sleep(0.05)
+
+
+def _mounted_anywhere(path: Path) -> bool:
+    """Whether a node of another cluster has a mount on ``path`` (rmdir would take it away)."""
+    for mounts in Path("/proc").glob("[0-9]*/mountinfo"):
+        with suppress(OSError):
+            if f" {path} " in mounts.read_text():
+                return True
+    return False
