@@ -157,7 +157,8 @@ def test_backup(web: Instance, cluster: Cluster) -> None:
     web.remove()
     cluster.gnt(
         f"gnt-backup import --src-node={target} --src-dir=/var/lib/ganeti/export/{web.name} -t ext"
-        """migrate (live, --non-live), there and back, under fake and KVM; failover (running, stopped)."""
+        f" --disk 0:{web.disk()} -n {cluster.nodes[1].name}"
+        f" --no-nics --no-name-check --no-ip-check {web.name}"
     )
     web.node = cluster.nodes[1]
     web.gnt("startup")
