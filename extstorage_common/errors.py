@@ -255,14 +255,6 @@ class SharedOpenImpossible(Refused):
     )
 
 
-class CommandFailed(Refused):
-    template = "{command} failed with exit status {exit_status}: {output}"
-
-
-class NotSupported(Refused):
-    template = "{what} is not supported by backend '{backend}'"
-
-
 class TimedOut(ExtStorageError):
     """The deadline passed."""
 
