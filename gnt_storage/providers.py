@@ -10,6 +10,8 @@ import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from extstorage_common import paths
+
 SEARCH_PATH = (
     "/srv/ganeti/extstorage",
     "/usr/local/lib/ganeti/extstorage",
@@ -38,6 +40,15 @@ class Provider:
     valid: bool
     message: str
     parameters: tuple[tuple[str, ...], ...] = ()
+
+
+def node_group() -> str:
+    """The node group of this node, as far as it can be known without asking the master.
+
+    Ganeti tells every node which groups there are, but not which is whose; most clusters have one.
+    """
+    groups = paths.ssconf("nodegroups")
+    return groups[0].partition(" ")[2] if len(groups) == 1 else "default"
 
 
 class _Invalid(Exception):

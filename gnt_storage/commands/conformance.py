@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import click
 
-from extstorage_common.errors import ExtStorageError
+from extstorage_common.errors import Busy, ExtStorageError
 from gnt_storage import output, suite_provider
 from gnt_storage.conformance import suite
 from gnt_storage.conformance.case import Case
@@ -23,6 +26,12 @@ class NotConforming(ExtStorageError):
     """At least one rule was broken; the table says which."""
 
     template = "{count} of {total} cases failed"
+
+
+class Interrupted(Busy):
+    """A signal ended the run early; what it had made was removed, or is in the table."""
+
+    template = "interrupted before every case was run"
 
 
 @click.command()
@@ -82,7 +91,8 @@ def conformance(
     engine = Engine(suite_provider.find(provider), _parameters(params), limit, away, back)
     where = _nodes(nodes)
     try:
-        results = _run(cases, engine, where, size, quiet=as_json)
+        with _stopped_by_signals(engine):
+            results = _run(cases, engine, where, size, quiet=as_json)
     finally:
         engine.close()
     if as_json:
@@ -97,8 +107,28 @@ def conformance(
     else:
         _print_results(results)
     failed = sum(result.failed for result in results)
+    if engine.stopping:
+        raise Interrupted
     if failed:
         raise NotConforming(count=failed, total=len(results))
+
+
+@contextmanager
+def _stopped_by_signals(engine: Engine) -> Iterator[None]:
+    """Meanwhile a signal lets the present call finish, cleans up and ends the run; a second ends it."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if engine.stopping:
+            raise KeyboardInterrupt
+        engine.stopping = True
+
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(one, stop) for one in signals]
+    try:
+        yield
+    finally:
+        for one, handler in zip(signals, before, strict=True):
+            signal.signal(one, handler)
 
 
 def _parameters(params: Sequence[str]) -> dict[str, str]:

@@ -31,6 +31,12 @@ class ProblemsFound(ExtStorageError):
     template = "{count} found"
 
 
+class NoProviders(ExtStorageError):
+    """There is nothing to print, which Ganeti's own command takes for a failure; in its words."""
+
+    template = "Can't get the list of ExtStorage providers"
+
+
 @click.command()
 @click.option("--ganeti", is_flag=True, help="Print only what Ganeti's own command would.")
 @click.option("--json", "as_json", is_flag=True, help="Print {version, node, providers, findings} as JSON.")
@@ -50,6 +56,8 @@ def diagnose(ganeti: bool, as_json: bool) -> None:
     else:
         for name, entries in found.items():
             _print_as_ganeti(name, entries[0])
+        if ganeti and not found:
+            raise NoProviders
         for finding in findings:
             click.echo(f"{finding.provider}: {finding.problem}")
     if findings:
@@ -66,7 +74,7 @@ def _print_as_ganeti(name: str, provider: Provider) -> None:
     click.echo("---")
     click.echo(f"  Node: {paths.node_name()}, status: {status} (path: {provider.path}) {parameters}")
     click.echo("  --")
-    click.echo(f"  For nodegroup: default --> {'valid' if provider.valid else 'invalid'}")
+    click.echo(f"  For nodegroup: {providers.node_group()} --> {'valid' if provider.valid else 'invalid'}")
     click.echo("")
 
 

@@ -77,11 +77,14 @@ def _document(provider: Provider) -> dict[str, Any]:
 def _print(provider: Provider) -> None:
     click.echo(f"{provider.name}:")
     if provider.valid:
+        click.echo("  - Valid for nodegroups:")
+        click.echo(f"      {providers.node_group()}")
         click.echo("  - Supported parameters:")
         for parameter in provider.parameters:
             click.echo(f"      {': '.join(parameter)}")
     else:
-        click.echo(f"  - Invalid on this node: {provider.message}")
+        click.echo("  - Invalid for all nodegroups")
+        click.echo(f"  - Reason: {provider.message}")
     try:
         own = _suite_provider(provider)
     except ExtStorageError as error:

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gnt_storage.conformance.process import Ended, Process
+from gnt_storage.conformance.process import Ended, Process, Unstarted
 
 NODED_ENVIRONMENT = {
     "HOME": "/root",
@@ -157,7 +157,7 @@ class Running:
     node: str
     action: str
     variables: Mapping[str, str]
-    process: Process
+    process: Process | Unstarted
     limit: float
 
     def wait(self) -> Call:
@@ -188,6 +188,8 @@ class Engine:
         self.away = away
         self.back = back
         self.calls = 0
+        self.stopping = False
+        """Set by whoever wants the suite to end: no case makes another call, each still cleans up."""
         self._count = itertools.count()
         self._logs = tempfile.TemporaryDirectory(prefix="gnt-storage-conformance-")
 
@@ -265,18 +267,22 @@ class Engine:
         log = None
         if action != "attach" and not pipes:
             log = os.path.join(self._logs.name, f"{next(self._count)}-{action}.log")
-        if node.prefix:
-            words = ["env", *(f"{name}={value}" for name, value in variables.items()), script, *arguments]
-            line = f"umask {umask:04o}; cd {shlex.quote(self.directory)} && exec {shlex.join(words)}"
-            process = Process(node.shell_argv(line), environment=_own_environment(), log=log)
-        else:
-            process = Process(
-                [script, *arguments],
-                environment={**_settings(), **variables},
-                directory=self.directory,
-                umask=umask,
-                log=log,
-            )
+        process: Process | Unstarted
+        try:
+            if node.prefix:
+                words = ["env", *(f"{name}={value}" for name, value in variables.items()), script, *arguments]
+                line = f"umask {umask:04o}; cd {shlex.quote(self.directory)} && exec {shlex.join(words)}"
+                process = Process(node.shell_argv(line), environment=_own_environment(), log=log)
+            else:
+                process = Process(
+                    [script, *arguments],
+                    environment={**_settings(), **variables},
+                    directory=self.directory,
+                    umask=umask,
+                    log=log,
+                )
+        except OSError as error:
+            process = Unstarted(error.strerror or str(error))
         return Running(node.name, action, variables, process, self.limit)
 
 

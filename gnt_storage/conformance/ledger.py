@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from gnt_storage.conformance.engine import Call, Engine, Node
 
-_MARKS_OF_ONE_ACTION = ("VOL_SIZE", "VOL_NEW_SIZE", "VOL_METADATA", "VOL_OPEN_EXCLUSIVE")
+_LASTING = ("VOL_NAME", "VOL_UUID", "VOL_CNAME")
 
 
 class Ledger:
@@ -20,6 +20,7 @@ class Ledger:
     def __init__(self) -> None:
         self._volumes: dict[str, dict[str, str]] = {}
         self._attachments: dict[tuple[str, str], dict[str, str]] = {}
+        self._certain: set[str] = set()
 
     def begins(self, action: str, node: Node, variables: Mapping[str, str]) -> None:
         """A call is about to be made."""
@@ -28,8 +29,7 @@ class Ledger:
             name = variables.get("VOL_SNAPSHOT_NAME", "")
         if not name:
             return  # Nothing is ever removed under no name: a careless script might remove everything.
-        kept = {key: value for key, value in variables.items() if key not in _MARKS_OF_ONE_ACTION}
-        kept = {key: value for key, value in kept.items() if not key.startswith("VOL_SNAPSHOT")}
+        kept = {key: value for key, value in variables.items() if key in _LASTING or key.startswith("EXTP_")}
         kept["VOL_NAME"] = name
         if action in ("create", "snapshot"):
             self._volumes[name] = kept
@@ -38,11 +38,18 @@ class Ledger:
 
     def ended(self, call: Call) -> None:
         """A call has been made."""
+        if not call.ok:
+            return
         name = call.variables.get("VOL_NAME", "")
-        if call.ok and call.action == "detach":
+        if call.action == "create":
+            self._certain.add(name)
+        elif call.action == "snapshot":
+            self._certain.add(call.variables.get("VOL_SNAPSHOT_NAME", ""))
+        elif call.action == "detach":
             self._attachments.pop((call.node, name), None)
-        elif call.ok and call.action == "remove":
+        elif call.action == "remove":
             self._volumes.pop(name, None)
+            self._certain.discard(name)
 
     def clean_up(self, engine: Engine, nodes: Sequence[Node]) -> list[str]:
         """Detach and remove all that is written down; returns what could not be, a phrase each."""
@@ -64,7 +71,8 @@ class Ledger:
         if engine.call(nodes[0], "remove", variables).ok:
             return True
         if not engine.call(nodes[0], "attach", variables).ok:
-            return True  # It was never made: Ganeti too takes this for an answer.
+            # Ganeti takes this for gone; here that holds only for what may never have been made.
+            return variables["VOL_NAME"] not in self._certain
         for node in nodes:
             for action in ("close", "detach"):
                 if engine.has(action):

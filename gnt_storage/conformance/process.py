@@ -34,6 +34,17 @@ class Ended:
     seconds: float
 
 
+class Unstarted:
+    """A process that could not be started; it looks as a shell would report it."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def wait(self, limit: float) -> Ended:
+        """What a shell would say."""
+        return Ended(127, "", f"it can't be run: {self._reason}\n", False, 0.0)
+
+
 class Process:
     """A process with an empty standard input, in a session of its own.
 
@@ -51,6 +62,7 @@ class Process:
         umask: int = -1,
         log: str | None = None,
     ) -> None:
+        """Start it. Raises OSError if it can't be run (no such file, not executable, no interpreter)."""
         self._log = log
         self._begun = time.monotonic()
         with open(log or os.devnull, "ab") as file:

@@ -11,7 +11,7 @@ from gnt_storage.conformance.case import Case
 from gnt_storage.conformance.cases import ALL
 from gnt_storage.conformance.device import DeviceError
 from gnt_storage.conformance.engine import Engine, Node
-from gnt_storage.conformance.trial import Failed, NotRun, Refused, Trial
+from gnt_storage.conformance.trial import Failed, Interrupted, NotRun, Refused, Trial
 
 PASSED = "passed"
 FAILED = "failed"
@@ -50,6 +50,8 @@ def run(cases: Iterable[Case], engine: Engine, nodes: Sequence[Node], size: int)
 
 
 def _run_case(case: Case, engine: Engine, nodes: Sequence[Node], size: int) -> Result:
+    if engine.stopping:
+        return Result(case, NOT_RUN, "interrupted")
     if len(nodes) < case.nodes:
         return Result(case, NOT_RUN, f"needs {case.nodes} nodes; give them with --node")
     missing = sorted(script for script in case.scripts if not engine.has(script))
@@ -67,8 +69,10 @@ def _run_case(case: Case, engine: Engine, nodes: Sequence[Node], size: int) -> R
         result = Result(case, REFUSED, str(refused))
     except NotRun as not_run:
         result = Result(case, NOT_RUN, str(not_run))
+    except Interrupted:
+        result = Result(case, NOT_RUN, "interrupted")
     finally:
         left = trial.clean_up()
-    if left and not result.failed:
-        return Result(case, FAILED, "left behind: " + "; ".join(left))
-    return result
+    if not left:
+        return result
+    return Result(case, FAILED, "; ".join(filter(None, [result.seen, "left behind: " + ", ".join(left)])))

@@ -28,6 +28,10 @@ class Refused(Exception):
     """The provider declared a limit of its own, which the rule allows; the text is what it said."""
 
 
+class Interrupted(Exception):
+    """The suite was told to stop."""
+
+
 class NotRun(Exception):
     """The rule can't be checked here; the text says why."""
 
@@ -167,7 +171,9 @@ class Trial:
     def start(
         self, action: str, node: int = 1, key: str = FIRST, probe: Probe = AS_GANETI, exclusive: bool = True
     ) -> Running:
-        """Start a call; :meth:`end` waits for it."""
+        """Start a call; :meth:`end` waits for it. Raises Interrupted, but never in the middle of a call."""
+        if self.engine.stopping:
+            raise Interrupted
         volume = self.volume(key)
         variables = self.engine.environment(
             action,

@@ -36,20 +36,25 @@ class Suite:
         command = [sys.executable, "-m", "gnt_storage", "conformance", str(provider), "--json", *arguments]
         command += ["--away", self.away, "--back", self.back]
         for number in range(1, self.nodes + 1):
-            command += ["--node", f"n{number}={self._prefix(number)}"]
+            command += ["--node", f"n{number}={self.prefix(number)}"]
         done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=600)
         document = json.loads(done.stdout) if done.stdout else {"results": []}
         return done.returncode, {one["case"]: one for one in document["results"]}, done.stderr
 
-    def _prefix(self, number: int) -> str:
-        own = {
+    def environment(self, number: int) -> dict[str, str]:
+        """What makes a shell one of the nodes."""
+        return {
             "EXTSTORAGE_NODE": f"n{number}",
             "EXTSTORAGE_RUN_DIR": str(self.directory / f"n{number}/run"),
             "EXTSTORAGE_LOG_DIR": str(self.directory / f"n{number}/log"),
             "TOY_NODE_DIR": str(self.directory / f"n{number}/toy"),
             **self.variables,
         }
-        return shlex.join(["env", *(f"{name}={value}" for name, value in own.items()), "sh", "-c"])
+
+    def prefix(self, number: int) -> str:
+        """The command that runs a shell command line on one of the nodes."""
+        own = self.environment(number).items()
+        return shlex.join(["env", *(f"{name}={value}" for name, value in own), "sh", "-c"])
 
 
 @pytest.fixture

@@ -123,7 +123,7 @@ MUTATIONS = (
         WORKFLOW,
         "backend.extend_volume(volume, self.request.new_size)",
         "backend.extend_volume(volume, self.request.size)",
-        ("grow-shows-at-once", "size-is-exact", "ganeti-grow-running"),
+        ("grow-shows-at-once", "grow-shows-after-attach", "size-is-exact", "ganeti-grow-running"),
     ),
     Mutation(
         "grow is not announced",
@@ -131,6 +131,7 @@ MUTATIONS = (
         "            connector.extend_volume(data, attachment.device)\n\n    def setinfo",
         "\n    def setinfo",
         ("grow-shows-at-once",),
+        ("grow-shows-after-attach", *SENTINELS),
     ),
     Mutation(
         "grow may shrink",
@@ -167,6 +168,13 @@ MUTATIONS = (
         "            self._leave(backend, volume)\n            return\n",
         "            raise NotFound(reason='not attached')\n",
         ("detach-twice", "detach-never-attached"),
+    ),
+    Mutation(
+        "detach does nothing",
+        WORKFLOW,
+        "        name = self.request.volume\n        attachment = self._attachment(name)\n        if attachment is None:\n            # After",
+        "        return\n        name = self.request.volume\n        attachment = self._attachment(name)\n        if attachment is None:\n            # After",
+        ("detach-takes-the-device-away", "detach-gives-way"),
     ),
     Mutation(
         "detach of a busy device says that it is done",
@@ -233,7 +241,7 @@ MUTATIONS = (
         "holders.py",
         "            if other.node not in offline:\n                advice",
         "            if False:\n                advice",
-        ("open-elsewhere-is-not-removed",),
+        ("open-elsewhere-is-not-removed", "ganeti-remove-refused"),
     ),
     Mutation(
         "an unknown parameter is accepted",

@@ -99,8 +99,9 @@ def test_pool_init(site: Site) -> None:
 def test_info(site: Site, installed: Path) -> None:
     result = on_path(site, "info", "file")
     assert result.status == 0
-    assert result.stdout.startswith("file:\n")
-    assert "  - Supported parameters:\n      pool: " in result.stdout
+    assert result.stdout.startswith(
+        "file:\n  - Valid for nodegroups:\n      default\n  - Supported parameters:\n      pool: "
+    )
     assert "  - Pools: default" in result.stdout
     document = json.loads(on_path(site, "info", "--json").stdout)
     assert [provider["backend"] for provider in document["providers"]] == ["file"]
@@ -185,6 +186,9 @@ def test_diagnose_names_an_unreachable_pool(site: Site, installed: Path) -> None
 def test_diagnose_without_any_provider(site: Site, installed: Path) -> None:
     (installed / "lib/file").unlink()
     assert "no provider is installed" in findings(site)[0][1]
+    as_ganeti = on_path(site, "diagnose", "--ganeti")
+    assert (as_ganeti.status, as_ganeti.stdout) == (1, "")
+    assert as_ganeti.stderr == "gnt-storage: Can't get the list of ExtStorage providers\n"
 
 
 def test_conformance_lists_its_cases(site: Site) -> None:
@@ -198,3 +202,19 @@ def test_table_on_a_pipe_is_not_folded(site: Site) -> None:
     lines = gnt_storage(site, "conformance", str(PROVIDER), "--list").stdout.splitlines()
     assert len(lines) > 80
     assert max(map(len, lines)) > 120
+
+
+def test_the_only_node_group_is_named(site: Site, installed: Path) -> None:
+    ssconf = site.directory / "ganeti"
+    ssconf.mkdir()
+    (ssconf / "ssconf_nodegroups").write_text("9b1c9d4c-2a4e-4b0e-8d0a-5a0f7c1f2e11 rack1\n")
+    variables = {"EXTSTORAGE_SSCONF_DIR": str(ssconf), "PYTHONPATH": f"{site.directory}:{CHECKOUT}"}
+    assert "  For nodegroup: rack1 --> valid\n" in gnt_storage(site, "diagnose", **variables).stdout
+    assert "  - Valid for nodegroups:\n      rack1\n" in gnt_storage(site, "info", **variables).stdout
+
+
+def test_info_of_an_invalid_provider_says_why(site: Site, installed: Path) -> None:
+    foreign(installed / "share/other")
+    (installed / "share/other/verify").unlink()
+    shown = on_path(site, "info", "other").stdout
+    assert "other:\n  - Invalid for all nodegroups\n  - Reason: File 'verify'" in shown

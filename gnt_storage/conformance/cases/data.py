@@ -32,6 +32,12 @@ def size_is_exact(trial: Trial) -> None:
 
 
 @theme.required(man("grow"))
+def grow_shows_after_attach(trial: Trial) -> None:
+    """After a grow and a new attach the device has VOL_NEW_SIZE MiB, and its data."""
+    trial.run("n1: create attach write grow detach attach size read write read")
+
+
+@theme.strict()
 def grow_shows_at_once(trial: Trial) -> None:
     """When grow returns, the device that is attached has VOL_NEW_SIZE MiB, and its data."""
     trial.run("n1: create attach write grow size read")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 
 from gnt_storage import providers
 from gnt_storage.conformance.case import GANETI, Theme, man
@@ -19,6 +20,20 @@ def directory_is_valid(trial: Trial) -> None:
     provider = providers.examine(parent, name)
     if not provider.valid:
         raise Failed(provider.message)
+
+
+@theme.required(man("DESCRIPTION"), nodes=2)
+def directory_is_on_every_node(trial: Trial) -> None:
+    """Every node has the required scripts and the same parameters.list: Ganeti copies nothing."""
+    directory = shlex.quote(trial.engine.directory)
+    tests = " && ".join(f"test -x {script}" for script in providers.REQUIRED_SCRIPTS)
+    line = f"cd {directory} && {tests} && cat {providers.PARAMETERS_FILE}"
+    seen = [(node.name, node.shell(line)) for node in trial.nodes]
+    for name, answer in seen:
+        if answer.returncode:
+            raise Failed(f"{name}: {trial.engine.directory} lacks a script, or parameters.list")
+        if answer.stdout != seen[0][1].stdout:
+            raise Failed(f"parameters.list differs between {seen[0][0]} and {name}")
 
 
 @theme.required(GANETI)

@@ -27,9 +27,9 @@ def detach_never_attached(trial: Trial) -> None:
     trial.run("n1: create detach")
 
 
-@theme.required(GANETI)
+@theme.strict()
 def remove_twice(trial: Trial) -> None:
-    """Removing a volume that is gone succeeds: Ganeti repeats a removal that failed half-way."""
+    """Removing a volume that is gone succeeds: whoever repeats a removal wants it gone."""
     trial.run("n1: create remove remove attach!")
 
 
@@ -37,6 +37,16 @@ def remove_twice(trial: Trial) -> None:
 def remove_never_existed(trial: Trial) -> None:
     """Removing a volume that never existed succeeds."""
     trial.run("n1: remove")
+
+
+@theme.required(man("detach"))
+def detach_takes_the_device_away(trial: Trial) -> None:
+    """After a detach the device does not show the volume any more."""
+    trial.run("n1: create attach")
+    device, mark = trial.device(), trial.write()
+    trial.run("n1: detach")
+    if device.shows(mark):
+        raise Failed(f"{device.path} still shows the volume after detach")
 
 
 @theme.required(GANETI)
