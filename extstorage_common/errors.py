@@ -182,6 +182,10 @@ class DeviceBusy(Busy):
     template = "{device} is still open on this node ({users}); stop what uses it and try again"
 
 
+class AttachedByAnother(Busy):
+    template = "this node has it attached by provider {provider}; detach it there first"
+
+
 class SnapshotInUse(Busy):
     template = "a snapshot named {snapshot} exists and is in use ({users}); detach it first"
 

@@ -13,6 +13,7 @@ from extstorage_common import attachments, config, connectors, holders, paths
 from extstorage_common.attachments import ATTACHED, ATTACHING, DETACHING, Attachment
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import (
+    AttachedByAnother,
     Busy,
     DeviceBusy,
     ExtStorageError,
@@ -175,7 +176,8 @@ class Workflow:
             volume = backend.extend_volume(volume, self.request.new_size)
             crash_point("grow.extended")
         attachment = self._attachment(volume.name)
-        if attachment is not None and attachment.device and attachment.is_here():
+        # A device whose volume was deleted under it counts, too: the connector says that it is wrong.
+        if attachment is not None and attachment.is_bound():
             connector = self._connector(attachment.connector)
             data = self._connection_data(backend, volume, connector)
             connector.extend_volume(data, attachment.device)
@@ -196,10 +198,10 @@ class Workflow:
             self._make_snapshot(backend, volume)
 
     def _attachment(self, name: str) -> Attachment | None:
-        """This node's record of a volume. Raises DeviceBusy if it is another provider's."""
+        """This node's record of a volume. Raises AttachedByAnother if it is another provider's."""
         attachment = attachments.load(name)
         if attachment is not None and attachment.provider != self.configuration.provider:
-            raise DeviceBusy(device=attachment.link, users=f"attached by provider {attachment.provider}")
+            raise AttachedByAnother(provider=attachment.provider)
         return attachment
 
     # --- finding ----------------------------------------------------------------------------------

@@ -51,6 +51,28 @@ def test_grow_shows_on_the_device_and_is_zero(n1: Node) -> None:
     assert size_of(device) == 24 * MIB
 
 
+@pytest.mark.parametrize("how", ["replaced", "deleted and made anew"])
+def test_growth_that_can_not_show_is_no_success(site: Site, n1: Node, how: str) -> None:
+    n1.create()
+    device = n1.attach()
+    disk = site.pool / "v1/disk"
+    if how == "replaced":
+        copy = site.pool / "v1/copy"
+        copy.write_bytes(disk.read_bytes())
+        copy.rename(disk)
+    else:
+        disk.unlink()
+        disk.write_bytes(bytes(16 * MIB))
+    assert "is not this volume" in n1.grow(16, 24).stderr
+    assert n1.grow(16, 24).status == 12
+    assert size_of(device) == 16 * MIB
+    # The way out: connect anew, and again.
+    n1.ok("detach")
+    device = n1.attach()
+    assert n1.grow(16, 24).status == 0
+    assert size_of(device) == 24 * MIB
+
+
 def test_open_on_another_node_sees_the_growth(n1: Node, n2: Node) -> None:
     n1.create()
     n1.attach()
