@@ -62,6 +62,12 @@ class AbsolutePath(Kind):
         return os.path.normpath(text)
 
 
+class SecretFile(AbsolutePath):
+    """A file with a secret, of mode 0600; ``gnt-storage install`` brings it to the nodes."""
+
+    expects = "the absolute path of a file of mode 0600"
+
+
 class Choice(Kind):
     """One of a few words."""
 
