@@ -67,6 +67,21 @@ def reserve(backend: Backend, volume: Volume, offline: Sequence[str]) -> bool:
     return _change(backend, volume, alone).of(backend.node) is None
 
 
+def release(backend: Backend, volume: Volume, node: str) -> Holder | None:
+    """Make ``node`` no holder, fenced first where the storage can; returns what it was.
+
+    For a node that is dead or has left the cluster, which the caller knows.
+    """
+
+    def without(holders: Holders) -> list[Holder]:
+        holder = holders.of(node)
+        if holder is not None and backend.CAPABILITIES.fences:
+            backend.fence(volume, holder)
+        return holders.others(node)
+
+    return _change(backend, volume, without).of(node)
+
+
 def _change(backend: Backend, volume: Volume, change: Callable[[Holders], Sequence[Holder]]) -> Holders:
     """Replace the holders by ``change`` of them, again if somebody was quicker; returns the old ones."""
     for _ in backend.deadline.attempts():

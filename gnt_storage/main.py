@@ -15,6 +15,7 @@ from extstorage_common.errors import ExtStorageError, Unforeseen
 from gnt_storage.commands.conformance import conformance
 from gnt_storage.commands.diagnose import diagnose
 from gnt_storage.commands.info import info
+from gnt_storage.commands.node import node
 from gnt_storage.commands.pool import pool
 
 
@@ -30,7 +31,7 @@ def cli() -> None:
     """
 
 
-for command in (conformance, diagnose, info, pool):
+for command in (conformance, diagnose, info, node, pool):
     cli.add_command(command)
 
 

@@ -54,8 +54,16 @@ def load(name_or_directory: str) -> SuiteProvider:
     Raises ProviderNotFound, BadConfiguration, UnknownBackend.
     """
     directory = find(name_or_directory)
-    name = os.path.basename(directory)
-    configuration, backend = script.provider_parts(name, os.path.realpath(directory))
+    return of(os.path.basename(directory), directory)
+
+
+def of(name: str, directory: str = "") -> SuiteProvider:
+    """A provider of this suite by its name, which need not be installed here if it is configured.
+
+    Raises BadConfiguration, UnknownBackend.
+    """
+    real = os.path.realpath(directory) if directory else name
+    configuration, backend = script.provider_parts(name, real)
     return SuiteProvider(name, directory, configuration, backend)
 
 

@@ -288,6 +288,32 @@ class Backend(ABC):
     def attached_nodes(self, volume: Volume) -> list[str]:
         """The nodes whose attachment is noted at the storage, sorted. Raises Unreachable."""
 
+    def revoke_connection(self, volume: Volume, node: str) -> None:
+        """Take the export to another node away, and its attachment, without that node's help.
+
+        For a node that is dead or has left::
+
+            >>> backend.revoke_connection(volume, "node2.example.com")
+            >>> backend.attached_nodes(volume)
+            []
+
+        Raises Unreachable, Refused. This default fits a storage that knows an attachment by the
+        node's name alone.
+        """
+        type(self)(self.pool, node, self.deadline).terminate_connection(volume, {})
+
+    def forget_node(self, node: str, dry_run: bool) -> list[str]:
+        """Remove what the pool itself, beside its volumes, keeps of a node that left the cluster.
+
+        An entry of an access list, say, or of a host group; returns what it was, in words::
+
+            >>> backend.forget_node("node2.example.com", dry_run=True)
+            ['host group node2']
+
+        Raises Unreachable, Refused. This default is for a pool that keeps nothing.
+        """
+        return []
+
     def userspace_uris(self, volume: Volume) -> list[str]:
         """URIs for hypervisors, each with the hypervisor's name in front: ``kvm:file:/srv/...``."""
         return []
