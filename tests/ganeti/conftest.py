@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from tests.ganeti.cluster import DIRECTORY, Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +46,13 @@ def cluster(root: None) -> Iterator[Cluster]:
                 yield cluster
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our own Debian package, built from this checkout."""
+    build = [str(CHECKOUT / "debian/build"), str(tmp_path_factory.mktemp("package"))]
+    return Path(subprocess.run(build, stdout=subprocess.PIPE, text=True, check=True).stdout.strip())
 
 
 @pytest.fixture(autouse=True)

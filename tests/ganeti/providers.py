@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.ganeti.cluster import Cluster
     from tests.ganeti.nodes import Node
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-LIBRARY = "/usr/local/lib/ganeti-extstorage"
-SEARCHED = "/usr/local/lib/ganeti/extstorage"
+DOOR = "/usr/share/ganeti-extstorage/extstorage_common/door"
+INSTALLED = "/usr/share/ganeti/extstorage"
+LOCAL = "/usr/local/lib/ganeti/extstorage"
+"""Where an administrator's own providers are; what is here wins over what is installed."""
 BLOCK = 4096
 
 
@@ -29,34 +31,28 @@ class FileProvider:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
 
-    def install(self) -> None:
-        """Put the library, the provider and its configuration on all nodes."""
-        self.cluster.on_all(self._install_on)
+    def install(self, package: Path) -> None:
+        """Install our package on all nodes, and configure two pools."""
+        self.cluster.on_all(lambda node: self._install_on(node, package))
         for name in (self.name, self.other):
             self.gnt_storage(self.cluster.master, f"pool init {name}")
 
-    def _install_on(self, node: Node) -> None:
-        for part in ("extstorage_common", "gnt_storage", "providers"):
-            node.put_tree(CHECKOUT / part, f"{LIBRARY}/{part}")
-        node.run(f"mkdir -p -m 750 {SEARCHED} /var/log/ganeti/extstorage")
+    def _install_on(self, node: Node, package: Path) -> None:
+        node.install(package)
+        node.run(f"mkdir -p {LOCAL}; ln -sfn {INSTALLED}/file {LOCAL}/{self.other}")
         for name in (self.name, self.other):
-            node.run(f"ln -sfn {LIBRARY}/providers/file {SEARCHED}/{name}")
             node.put(f"/etc/ganeti/extstorage/{name}.conf", f"[gold]\ndirectory = {self.pool}-{name}\n")
 
     def uninstall(self) -> None:
         """Leave the nodes as they were."""
         self.clear()
-        self.cluster.on_all(
-            lambda node: node.run(
-                f"rm -rf {LIBRARY} {SEARCHED} /etc/ganeti/extstorage /var/log/ganeti/extstorage"
-                " /run/ganeti-extstorage"
-            )
-        )
+        left = f"{LOCAL} /etc/ganeti/extstorage /run/ganeti-extstorage"
+        self.cluster.on_all(lambda node: node.run(f"dpkg --purge ganeti-extstorage; rm -rf {left}"))
         self.cluster.master.run(f"rm -rf {self.pool}-*")
 
     def gnt_storage(self, node: Node, arguments: str) -> str:
         """Our own command on a node."""
-        return node.run(f"PYTHONPATH={LIBRARY} /usr/bin/python3 -m gnt_storage {arguments}").stdout
+        return node.run(f"gnt-storage {arguments}").stdout
 
     def clear(self) -> None:
         """Remove what a test that failed left, as far as it can be."""
@@ -68,7 +64,7 @@ class FileProvider:
 
     def script(self, action: str, volume: str, variables: str = "") -> str:
         """The shell command line with which a person calls a script."""
-        return f"cd / && VOL_NAME={volume} {variables} {SEARCHED}/{self.name}/{action}"
+        return f"cd / && VOL_NAME={volume} {variables} {INSTALLED}/{self.name}/{action}"
 
     # --- what is really there ---------------------------------------------------------------------
 
@@ -116,16 +112,14 @@ class FileProvider:
     def fail(self, node: Node, action: str) -> None:
         """Let one script fail on one node, as long as its instance's storage says no."""
         script = f'#!/bin/sh\necho "{self.name}: {action} failed on purpose" >&2\nexit 9\n'
-        node.run(f"rm -rf {SEARCHED}/{self.name}; cp -a {LIBRARY}/providers/file {SEARCHED}/{self.name}")
-        node.run(
-            f"cd {SEARCHED}/{self.name} && for script in *; do "
-            f"[ ! -L $script ] || ln -sfn {LIBRARY}/extstorage_common/door $script; done; rm {action}"
-        )
-        node.put(f"{SEARCHED}/{self.name}/{action}", script, mode=0o755)
+        broken = f"{LOCAL}/{self.name}"
+        node.run(f"cp -a {INSTALLED}/{self.name} {broken}; cd {broken}; rm {action}")
+        node.run(f"cd {broken} && find . -type l -exec ln -sfn {DOOR} {{}} \\;")
+        node.put(f"{broken}/{action}", script, mode=0o755)
 
     def mend(self, node: Node) -> None:
         """Undo :meth:`fail`."""
-        node.run(f"rm -rf {SEARCHED}/{self.name}; ln -sfn {LIBRARY}/providers/file {SEARCHED}/{self.name}")
+        node.run(f"rm -rf {LOCAL}/{self.name}")
 
 
 class Instance:

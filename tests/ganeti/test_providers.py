@@ -14,6 +14,7 @@ from tests.ganeti.providers import FileProvider, Instance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.ganeti.cluster import Cluster
 
@@ -21,10 +22,10 @@ PROVIDERS = [FileProvider]
 
 
 @pytest.fixture(params=PROVIDERS, ids=lambda provider: provider.name, scope="module")
-def provider(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[FileProvider]:
+def provider(request: pytest.FixtureRequest, cluster: Cluster, package: Path) -> Iterator[FileProvider]:
     """Each provider in turn, installed on all nodes."""
     provider = request.param(cluster)
-    provider.install()
+    provider.install(package)
     yield provider
     provider.uninstall()
 
