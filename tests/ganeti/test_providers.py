@@ -50,14 +50,6 @@ def web(provider: FileProvider, cluster: Cluster) -> Iterator[Instance]:
         instance.remove()
 
 
-def test_ganetis_own_command_stays_reachable(provider: FileProvider, cluster: Cluster) -> None:
-    """gnt-storage diagnose and info: Ganeti's own, beside ours."""
-    # Ganeti names nodes by their UUIDs there.
-    assert cluster.gnt("gnt-storage.ganeti diagnose").stdout.count("status: valid") == 2 * len(cluster.nodes)
-    assert f"Provider: {provider.name}" in cluster.gnt("gnt-storage.ganeti info").stdout
-    assert f"Provider: {provider.name}" in provider.gnt_storage(cluster.master, "info")
-
-
 def test_add_without_start(provider: FileProvider, cluster: Cluster) -> None:
     """add --no-start, remove."""
     instance = Instance(provider, "idle", cluster.nodes[1])
