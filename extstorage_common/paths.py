@@ -67,6 +67,11 @@ def node_name() -> str:
     return names[0] if len(names) == 1 else host
 
 
+def ssh_config() -> str:
+    """The configuration file for OpenSSH to use instead of Ganeti's options; none if ``""``."""
+    return os.environ.get("EXTSTORAGE_SSH_CONFIG", "")
+
+
 def boot_id() -> str:
     """A string that is another one after every start of this node."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Ganeti knows of its cluster, from its own files: no daemon needs to run for it.
+
+``config.data`` is the whole configuration, on master candidates; the ``ssconf_`` files are on every node.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from extstorage_common import paths
+from extstorage_common.errors import ConfigurationError
+
+CONFIGURATION = "config.data"
+
+
+class BadClusterConfiguration(ConfigurationError):
+    """Ganeti's own configuration can't be read."""
+
+    template = "Ganeti's {file} can't be read: {reason}"
+
+
+def configuration() -> dict[str, Any] | None:
+    """Ganeti's configuration, or None on a node that has none. Raises BadClusterConfiguration."""
+    file = os.path.join(paths.ssconf_dir(), CONFIGURATION)
+    try:
+        with open(file, encoding="utf-8") as stream:
+            document: dict[str, Any] = json.load(stream)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise BadClusterConfiguration(file=file, reason=error) from error
+    return document
+
+
+def is_master() -> bool:
+    """Whether this node is the cluster's master."""
+    return paths.ssconf("master_node") == [paths.node_name()]
