@@ -15,8 +15,10 @@ from extstorage_common.errors import ExtStorageError, Unforeseen
 from gnt_storage.commands.conformance import conformance
 from gnt_storage.commands.diagnose import diagnose
 from gnt_storage.commands.info import info
+from gnt_storage.commands.install import install
 from gnt_storage.commands.node import node
 from gnt_storage.commands.pool import pool
+from gnt_storage.commands.uninstall import uninstall
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,7 +33,7 @@ def cli() -> None:
     """
 
 
-for command in (conformance, diagnose, info, node, pool):
+for command in (conformance, diagnose, info, install, node, pool, uninstall):
     cli.add_command(command)
 
 

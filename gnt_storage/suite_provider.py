@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from extstorage_common import config, paths, script
+from extstorage_common import backends, config, paths, script
 from extstorage_common.backends.base import Backend
 from extstorage_common.config import COMMON_OPTIONS, Configuration, Option
 from extstorage_common.deadline import Deadline
@@ -51,9 +51,15 @@ def is_of_suite(directory: str) -> bool:
 def load(name_or_directory: str) -> SuiteProvider:
     """A provider of this suite, by its name on Ganeti's search path or by its directory.
 
-    Raises ProviderNotFound, BadConfiguration, UnknownBackend.
+    A name that is a backend's, or whose configuration names one, need not be installed here. Raises
+    ProviderNotFound, BadConfiguration, UnknownBackend.
     """
-    directory = find(name_or_directory)
+    try:
+        directory = find(name_or_directory)
+    except ProviderNotFound:
+        if name_or_directory in backends.NAMES or config.load(name_or_directory).backend():
+            return of(name_or_directory)
+        raise
     return of(os.path.basename(directory), directory)
 
 

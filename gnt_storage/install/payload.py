@@ -37,6 +37,12 @@ COMMAND = (
 """What a node runs."""
 AGENT = ("files", "node", "installing", "uninstalling", "door")
 """The modules of ``agent``, each after those that it imports."""
+SYSTEM_FILES = (
+    ("tmpfiles", "etc/tmpfiles.d/ganeti-extstorage.conf", 0o644),
+    ("cron.daily", "etc/cron.daily/ganeti-extstorage", 0o755),
+    ("logrotate", "etc/logrotate.d/ganeti-extstorage", 0o644),
+)
+"""What keeps the logs from growing, the same as in the Debian package: its name here, path and mode."""
 LOG_DIRECTORIES = (paths.GANETI_LOG_DIR.lstrip("/"),)
 
 
@@ -95,21 +101,22 @@ def gather(names: Mapping[str, str]) -> Payload:
     Raises BadConfiguration, SecretUnreadable.
     """
     payload = Payload(dict(names), suite())
+    for file, path, mode in SYSTEM_FILES:
+        payload.files[path] = Entry(mode, Path(__file__).with_name("system").joinpath(file).read_bytes())
     for name, backend in names.items():
         _add_configuration(payload, name, backend)
     return payload
 
 
-def backend_of(name: str, kind: str = "") -> str:
-    """The backend of provider ``name``: as its configuration here says, or else as of ``kind``.
+def resolve(kind: str, name: str | None) -> tuple[str, str]:
+    """The name that the provider ``kind`` shall have on the nodes, by default its own, and its backend.
 
-    ``kind`` is another provider's name or directory, by default ``name``. Raises ProviderNotFound,
-    BadConfiguration, UnknownBackend.
+    ``kind`` is a provider's name or directory. Raises ProviderNotFound, BadConfiguration, UnknownBackend.
     """
-    kind = kind or name
-    known = kind if kind in backends.NAMES or config.load(name).backend() else suite_provider.find(kind)
-    script.provider_parts(name, os.path.realpath(known) if "/" in known else known)
-    return config.load(name).backend() or os.path.basename(os.path.realpath(known))
+    found = suite_provider.load(kind)
+    if name is None:
+        return found.name, found.backend.NAME
+    return name, script.provider_parts(name, found.backend.NAME)[1].NAME
 
 
 def removal(names: Iterable[str], *, config: bool, dry_run: bool) -> bytes:
@@ -117,7 +124,7 @@ def removal(names: Iterable[str], *, config: bool, dry_run: bool) -> bytes:
     request = {
         "action": "uninstall",
         "providers": list(names),
-        "files": [],
+        "files": [path for _, path, _ in SYSTEM_FILES],
         "config": config,
         "dry_run": dry_run,
     }

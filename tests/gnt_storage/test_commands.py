@@ -65,7 +65,15 @@ def on_path(site: Site, *arguments: str) -> Result:
 def test_help_of_every_command_has_an_example(site: Site) -> None:
     top = gnt_storage(site, "--help")
     assert top.status == 0
-    for command in (["conformance"], ["diagnose"], ["info"], ["node", "forget"], ["pool", "init"]):
+    for command in (
+        ["conformance"],
+        ["diagnose"],
+        ["info"],
+        ["install"],
+        ["node", "forget"],
+        ["pool", "init"],
+        ["uninstall"],
+    ):
         assert command[0] in top.stdout
         shown = gnt_storage(site, *command, "--help")
         assert shown.status == 0
