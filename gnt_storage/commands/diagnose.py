@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from dataclasses import asdict, dataclass
 
 import click
@@ -15,6 +16,8 @@ from gnt_storage import output, providers, suite_provider
 from gnt_storage.providers import Provider
 
 VERIFY_SECONDS = 900
+LOG_DAYS = 60
+"""Twice the age at which the package has Ganeti's files of a call deleted."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,11 @@ def _findings(found: dict[str, list[Provider]]) -> list[Finding]:
     if not os.path.isdir(paths.GANETI_LOG_DIR):
         problem = f"{paths.GANETI_LOG_DIR} is not there, so Ganeti can run no script but attach"
         findings.append(Finding("-", f"{problem}; make it: mkdir -p -m 750 {paths.GANETI_LOG_DIR}"))
+    elif (days := _days_of_oldest_log()) > LOG_DAYS:
+        problem = (
+            f"nothing deletes Ganeti's old files in {paths.GANETI_LOG_DIR} (the oldest is {days} days old)"
+        )
+        findings.append(Finding("-", f"{problem}: is systemd-tmpfiles-clean.timer, or cron, running?"))
     for name, (provider, *shadowed) in found.items():
         problems = [f"{other.path} is never used, since {provider.path} comes first" for other in shadowed]
         if not provider.valid:
@@ -106,6 +114,20 @@ def _findings(found: dict[str, list[Provider]]) -> list[Finding]:
             problems += _deeper_problems(provider)
         findings += [Finding(name, problem) for problem in problems]
     return findings
+
+
+def _days_of_oldest_log() -> int:
+    """The age of the oldest of the files that Ganeti writes, one for each call; 0 if there is none."""
+    with os.scandir(paths.GANETI_LOG_DIR) as files:
+        times = [_mtime(file) for file in files]
+    return int((time.time() - min(times)) / 86400) if times else 0
+
+
+def _mtime(file: os.DirEntry[str]) -> float:
+    try:
+        return file.stat(follow_symlinks=False).st_mtime
+    except FileNotFoundError:  # just deleted
+        return time.time()
 
 
 def _deeper_problems(provider: Provider) -> list[str]:
