@@ -26,7 +26,7 @@ from extstorage_common.config import COMMON_OPTIONS, Option, SecretFile
 from extstorage_common.errors import ConfigurationError
 from gnt_storage import providers, suite_provider
 from gnt_storage.install.agent.files import Entry, Tree, link_to, tree_at
-from gnt_storage.install.agent.node import CONFIG, SEARCHED
+from gnt_storage.install.agent.node import COMMANDS, CONFIG, SEARCHED
 
 COMMAND = (
     "/usr/bin/python3",
@@ -74,8 +74,9 @@ class Payload:
         return f"{__version__}-{digest.hexdigest()[:12]}"
 
     def links(self) -> dict[str, str]:
-        """The links into the release: of providers."""
-        return {
+        """The links into the release: of the command, and of providers."""
+        command = {f"{COMMANDS}/gnt-storage": "../lib/ganeti-extstorage/current/gnt_storage/gnt-storage"}
+        return command | {
             f"{SEARCHED}/{name}": f"../../ganeti-extstorage/current/providers/{directory}"
             for name, directory in self.providers.items()
         }

@@ -13,8 +13,8 @@ from gnt_storage.nodes import inventory, remote
 from gnt_storage.nodes.inventory import Node
 from gnt_storage.nodes.remote import Answer
 
-SECONDS = 300
-"""What a node gets for it: every verify of its providers included."""
+SECONDS = 600
+"""What a node gets for it, with the verify of all its providers."""
 
 
 class NoChoice(BadRequest):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,9 +75,20 @@ class RolledOut(FileProvider):
             for volume in node.run("ls /run/ganeti-extstorage/attachments", check=False).stdout.split():
                 node.run(self.script("detach", volume), check=False)
         left = f"{BASE} {LOCAL} /etc/ganeti/extstorage /run/ganeti-extstorage /var/log/ganeti/extstorage"
-        left += " /etc/tmpfiles.d/ganeti-extstorage.conf /etc/*/ganeti-extstorage"
+        left += " /etc/tmpfiles.d/ganeti-extstorage.conf /etc/*/ganeti-extstorage /usr/local/sbin/gnt-storage"
         self.cluster.on_all(lambda node: node.run(f"rm -rf {left}"))
         self.cluster.master.run(f"rm -rf {self.pool}-* {NEW} {OLD}")
+
+
+class Web(Instance):
+    """An instance whose only volume's name is asked for once: Ganeti never changes it."""
+
+    @cached_property
+    def _volume(self) -> str:
+        return super().volume()
+
+    def volume(self, disk: int = 0) -> str:
+        return self._volume
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +115,7 @@ def test_rolled_out_upgraded_node_by_node_and_taken_away(suite: RolledOut, clust
     assert suite.results("install --all file", OLD) == everywhere(cluster, "changed")
     assert suite.results("install --all file", OLD) == everywhere(cluster, "unchanged")
     assert suite.versions() == ["0.0.9"] * 3
-    web = Instance(suite, "web", one)
+    web = Web(suite, "web", one)
     web.add()
     web.write()
     web.runs()
@@ -114,6 +126,7 @@ def test_rolled_out_upgraded_node_by_node_and_taken_away(suite: RolledOut, clust
     migrate(web, three)  # from new to old
     suite.results("install --all file")
     assert suite.versions() == [new] * 3
+    assert two.run("/usr/local/sbin/gnt-storage --version").stdout == f"gnt-storage, version {new}\n"
     web.runs()
     migrate(web, two)  # what the old one attached
     is_not_uninstalled_in_use(suite, web)
@@ -148,7 +161,7 @@ def is_not_uninstalled_in_use(suite: RolledOut, web: Instance) -> None:
 
 def is_bare(cluster: Cluster) -> bool:
     """Whether no node has anything of the suite but configuration."""
-    listing = f"ls {BASE} {LOCAL} /etc/cron.daily/ganeti-extstorage 2>/dev/null"
+    listing = f"ls {BASE} {LOCAL} /usr/local/sbin/* /etc/cron.daily/ganeti-extstorage 2>/dev/null"
     return all(node.run(listing, check=False).stdout == "" for node in cluster.nodes)
 
 
@@ -165,14 +178,26 @@ def test_refused_where_the_package_is(suite: RolledOut, cluster: Cluster, packag
 
 
 def test_a_node_that_is_away(suite: RolledOut, cluster: Cluster) -> None:
+    """It is told, then left out; and the storage forgets what it had open."""
     one, two, three = cluster.nodes
+    suite.results(f"install file --node {three.name}")
+    for action in ("create", "attach", "open"):
+        three.run(suite.script(action, "v1", "VOL_SIZE=16 VOL_OPEN_EXCLUSIVE=True"))
     three.run("kill $(cat /run/sshd.pid)")
     try:
         told = suite.results("install --all file", status=8)
         assert [told[node.name][0] for node in (one, two, three)] == ["changed", "changed", "unreachable"]
+        refused = suite.command(f"node forget --yes {three.name}", check=False)
+        assert (refused.returncode, "is in the cluster and not offline" in refused.stderr) == (6, True)
         cluster.set_offline(three)
         assert suite.results("install --all file")[three.name][0] == "skipped"
+        assert suite.holders("v1") == {three.name: "exclusive"}
+        told = json.loads(suite.command(f"node forget --yes --json {three.name}").stdout)
+        assert [one["what"] for one in told["forgotten"]] == ["open, exclusive", "attached"]
+        assert suite.holders("v1") == {}
     finally:
         three.run("/usr/sbin/sshd")
     cluster.set_online(three)
+    for action in ("detach", "remove"):
+        three.run(suite.script(action, "v1"))
     suite.results("uninstall --all --yes file")

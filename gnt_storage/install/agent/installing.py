@@ -118,14 +118,10 @@ class Installing(Node):
         return [path for path in self.request["log_directories"] if not os.path.isdir(self.path(path))]
 
     def _make_log_directories(self) -> None:
-        """Make where Ganeti keeps what scripts print, as it keeps its own logs. It does so nowhere itself."""
+        """Make where Ganeti keeps what scripts print; it does so nowhere itself."""
         for path in self._missing_log_directories():
-            directory = self.path(path)
-            make_directories(os.path.dirname(directory))
-            above = os.stat(os.path.dirname(directory))
-            os.mkdir(directory, 0o750)
-            os.chmod(directory, 0o750)
-            os.chown(directory, above.st_uid, above.st_gid)
+            make_directories(os.path.dirname(self.path(path)))
+            os.mkdir(self.path(path), 0o750)
 
     # --- the release ------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ CURRENT = BASE + "/current"
 SEARCHED = "usr/local/lib/ganeti/extstorage"
 CONFIG = "etc/ganeti/extstorage"
 HOOKS = "etc/ganeti/hooks"
+COMMANDS = "usr/local/sbin"
 RECORDS = "run/ganeti-extstorage/attachments"
 PACKAGE = "ganeti-extstorage"
 OURS = "/ganeti-extstorage/current/"
@@ -84,7 +85,7 @@ class Node:
     def our_links(self) -> list[str]:
         """Every link that an installation made."""
         found = []
-        for parent in (SEARCHED, *self._hook_directories()):
+        for parent in (SEARCHED, COMMANDS, *self._hook_directories()):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 found += [f"{parent}/{name}" for name in sorted(os.listdir(self.path(parent)))]
         return [path for path in found if not path.endswith(SUFFIX) and self.is_ours(path)]
@@ -121,7 +122,7 @@ class Node:
         for name in self.releases():
             if name.startswith("."):
                 shutil.rmtree(self.path(BASE, name))
-        for parent in (BASE, CONFIG, SEARCHED, *self._hook_directories()):
+        for parent in (BASE, CONFIG, SEARCHED, COMMANDS, *self._hook_directories()):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 for name in os.listdir(self.path(parent)):
                     if name.endswith(SUFFIX):

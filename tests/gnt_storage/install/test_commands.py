@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from extstorage_common import __version__
 from gnt_storage.install.agent.node import CONFIG, SEARCHED
-from tests.conftest import Result, Site
+from tests.conftest import CHECKOUT, Result, Site
 from tests.gnt_storage.install.conftest import Agent
 from tests.gnt_storage.test_commands import gnt_storage
 
@@ -116,3 +119,12 @@ def test_uninstall(agent: Agent, site: Site) -> None:
     assert not agent.path(SEARCHED).exists()
     assert agent.path(CONFIG, "file.conf").exists()
     assert site.volumes() == ["v1"]
+
+
+def test_the_installed_command_names_what_it_lacks(tmp_path: Path) -> None:
+    (tmp_path / "gnt_storage").mkdir()
+    (tmp_path / "gnt_storage/main.py").write_text("import nosuch\n")
+    launcher = shutil.copy(CHECKOUT / "gnt_storage/gnt-storage", tmp_path / "gnt_storage")
+    done = subprocess.run([launcher], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "module nosuch is missing: apt install python3-click python3-rich" in done.stderr

@@ -16,7 +16,7 @@ import pytest
 
 from gnt_storage.install import payload
 from gnt_storage.install.agent.files import Entry
-from gnt_storage.install.agent.node import BASE, CONFIG, CURRENT, SEARCHED
+from gnt_storage.install.agent.node import BASE, COMMANDS, CONFIG, CURRENT, SEARCHED
 from gnt_storage.install.payload import Payload
 from tests.conftest import CHECKOUT, Site
 from tests.gnt_storage.install.conftest import SECRET, SECRET_PATH, Agent, changed, with_secret
@@ -40,6 +40,10 @@ def test_from_nothing(agent: Agent, new: Payload) -> None:
     assert (mode(logs), logs.owner()) == (0o750, agent.root.owner())
     done = agent.verify()
     assert (done.returncode, done.stderr) == (0, "")
+    command = subprocess.run(
+        [agent.path(COMMANDS, "gnt-storage"), "--version"], capture_output=True, check=False
+    )
+    assert (command.returncode, command.stderr) == (0, b"")
     assert agent.left_waiting() == []
 
 
@@ -133,7 +137,7 @@ def test_what_was_changed_by_hand_is_mended(agent: Agent, new: Payload) -> None:
 
 
 def test_dry_run_shows_and_touches_nothing(agent: Agent, old: Payload, new: Payload) -> None:
-    assert len(agent.install(old, dry_run=True)["changes"]) == len(old.tree) + 3
+    assert len(agent.install(old, dry_run=True)["changes"]) == len(old.tree) + 4
     assert list(agent.root.iterdir()) == []
     agent.install(old)
     before = agent.state()
@@ -331,7 +335,9 @@ def test_killed_during_an_upgrade(agent: Agent, old: Payload, new: Payload, poin
     assert agent.verify().returncode == 0
 
 
-@pytest.mark.parametrize("point", [*POINTS, *SWITCHED, "switched.file", "switched.file.secret"])
+@pytest.mark.parametrize(
+    "point", [*POINTS, *SWITCHED, "switched.gnt-storage", "switched.file", "switched.file.secret"]
+)
 def test_killed_during_a_first_installation(agent: Agent, new: Payload, point: str) -> None:
     new = with_secret(new, b"#!/bin/sh\n")
     stdin = new.installation(verify=True, dry_run=False)

@@ -12,7 +12,7 @@ import pytest
 
 from gnt_storage.install import payload
 from gnt_storage.install.agent.files import Entry
-from gnt_storage.install.agent.node import BASE, CONFIG, CURRENT, RECORDS, SEARCHED
+from gnt_storage.install.agent.node import BASE, COMMANDS, CONFIG, CURRENT, RECORDS, SEARCHED
 from gnt_storage.install.payload import Payload
 from tests.conftest import Site
 from tests.gnt_storage.install.conftest import SECRET_PATH, Agent, with_secret
@@ -29,7 +29,7 @@ def paths(answer: dict[str, Any]) -> list[str]:
 def test_the_last_provider_takes_the_library(agent: Agent, old: Payload, new: Payload) -> None:
     agent.install(old)
     agent.install(new)
-    wanted = [f"{SEARCHED}/file", BASE]
+    wanted = [f"{SEARCHED}/file", f"{COMMANDS}/gnt-storage", BASE]
     before = agent.state()
     assert paths(agent.uninstall("file", dry_run=True)) == wanted
     assert agent.state() == before
@@ -110,7 +110,14 @@ def test_refused_while_a_script_runs(agent: Agent, site: Site, new: Payload) -> 
 
 
 @pytest.mark.parametrize(
-    "point", ["removed.file", "removed.ganeti-extstorage", "removed.file.conf", "removed.file.secret"]
+    "point",
+    [
+        "removed.file",
+        "removed.gnt-storage",
+        "removed.ganeti-extstorage",
+        "removed.file.conf",
+        "removed.file.secret",
+    ],
 )
 def test_killed_on_the_way(agent: Agent, new: Payload, point: str) -> None:
     agent.install(with_secret(new, VERIFY))
