@@ -130,20 +130,33 @@ class Installing(Node):
         if self.release() and tree_at(self.path(CURRENT)) == self.tree:
             return self.release()
         making = self.path(BASE, f".making-{os.urandom(6).hex()}")
-        os.mkdir(making, 0o755)
-        for path, entry in self.tree.items():
-            os.makedirs(os.path.dirname(os.path.join(making, path)), exist_ok=True)
-            write(os.path.join(making, path), entry)
-        crash_point("unpacked")
         release = self._free_name()
-        self._compile(making, self.path(BASE, release))
-        for directory, _, _ in os.walk(making):
-            sync(directory)
-        crash_point("compiled")
+        os.mkdir(making, 0o755)
+        try:
+            self._fill(making, self.path(BASE, release))
+        except BaseException:
+            shutil.rmtree(making)
+            raise
         os.rename(making, self.path(BASE, release))
         sync(self.path(BASE))
         crash_point("released")
         return release
+
+    def _fill(self, making: str, final: str) -> None:
+        """Write the tree into ``making``, compiled for the place where it will be."""
+        for path, entry in self.tree.items():
+            os.makedirs(os.path.dirname(os.path.join(making, path)), exist_ok=True)
+            write(os.path.join(making, path), entry)
+        crash_point("unpacked")
+        for path in self.tree:
+            if path.endswith(".py"):
+                source = os.path.join(making, path)
+                compiled = py_compile.compile(source, dfile=os.path.join(final, path), doraise=True)
+                assert compiled is not None
+                sync(compiled)
+        for directory, _, _ in os.walk(making):
+            sync(directory)
+        crash_point("compiled")
 
     def _free_name(self) -> str:
         """The release's name, with a number if one is here already: changed since, or just replaced."""
@@ -153,14 +166,6 @@ class Installing(Node):
             for number in range(1, len(taken) + 2)
             if (name := f"{wanted}.{number}" if number > 1 else wanted) not in taken
         )
-
-    def _compile(self, making: str, final: str) -> None:
-        for path in self.tree:
-            if path.endswith(".py"):
-                source = os.path.join(making, path)
-                compiled = py_compile.compile(source, dfile=os.path.join(final, path), doraise=True)
-                assert compiled is not None
-                sync(compiled)
 
     # --- the proof --------------------------------------------------------------------------------
 
@@ -226,7 +231,13 @@ class Installing(Node):
         wanted[CURRENT] = link_to(release)
         wanted |= {path: link_to(target) for path, target in self.links.items()}
         changed = [path for path, entry in wanted.items() if entry_at(self.path(path)) != entry]
-        prepared = [(self._prepare(path, wanted[path]), path) for path in changed]
+        prepared = []
+        try:
+            for path in changed:
+                prepared.append((self._prepare(path, wanted[path]), path))
+        except BaseException:
+            self.discard_debris()
+            raise
         crash_point("prepared")
         if old and old != release:
             os.utime(self.path(BASE, old))  # from now on it is retired

@@ -223,6 +223,20 @@ def test_the_old_stays_if_the_new_does_not_verify(agent: Agent, old: Payload, ne
     assert agent.verify().returncode == 8
 
 
+def test_a_full_disk_changes_nothing(agent: Agent, old: Payload, new: Payload) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", agent.root], check=True)
+    try:
+        agent.install(old)
+        base = agent.base()
+        answer = agent.install(new)
+        assert (answer["result"], answer["status"]) == ("failed", 11)
+        assert answer["reason"].endswith("No space left on device")
+        assert (agent.base(), agent.left_waiting(), agent.tree()) == (base, [], old.tree)
+        assert agent.verify().returncode == 0
+    finally:
+        subprocess.run(["umount", agent.root], check=True)
+
+
 def test_a_mistake_in_the_configuration_is_named_where_it_will_be(agent: Agent, new: Payload) -> None:
     answer = agent.install(changed(new, {}, {CONF: b"[default]\ndirectory = here\n"}))
     assert answer["status"] == 3
