@@ -126,7 +126,7 @@ def provider_parts(provider: str, real_directory: str) -> tuple[Configuration, t
 
 
 def _synopsis(action: str) -> str:
-    return f"usage: {action}{' [CHECK ...]' if action == 'verify' else ''}"
+    return f"usage: {action}{' [CHECK ... | --report]' if action == 'verify' else ''}"
 
 
 def _usage(provider: str, action: str) -> str:

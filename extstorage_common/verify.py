@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from extstorage_common.backends.base import Backend, Check
     from extstorage_common.config import Configuration
 
+REPORT = "--report"
+
 
 class ChecksFailed(ExtStorageError):
     """One or more checks failed; the status is that of the first."""
@@ -30,6 +32,10 @@ class ChecksFailed(ExtStorageError):
 
 def run(provider: str, real_directory: str, names: Sequence[str], asking: Callable[[str], None]) -> list[str]:
     """Run the checks of these names, or all. Raises UnknownCheck, ChecksFailed."""
+    if list(names) == [REPORT]:
+        from extstorage_common import report
+
+        return report.run(provider, real_directory)
     from extstorage_common.script import provider_parts
 
     configuration, backend = provider_parts(provider, real_directory)
@@ -62,6 +68,16 @@ def _run_checks(checks: Iterable[Check], names: Sequence[str]) -> None:
         raise failed
 
 
+def node_checks(configuration: Configuration, backend: type[Backend]) -> list[Check]:
+    """The checks by name that ask no storage."""
+    table = (*config.COMMON_OPTIONS, *backend.OPTIONS)
+    return [
+        ("configuration", lambda: configuration.check_names(table)),
+        ("logs", _check_logs),
+        ("connector", connectors.load(backend.CONNECTOR).validate_connector),
+    ]
+
+
 def _checks(
     configuration: Configuration,
     backend: type[Backend],
@@ -76,12 +92,7 @@ def _checks(
         name = configuration.chosen_pool(request.parameters) or configuration.pool_names()[0]
         config.choose(configuration.pool(name, table, backend.DEFAULTS), table, request.parameters)
 
-    checks: list[Check] = [
-        ("configuration", lambda: configuration.check_names(table)),
-        ("parameters", parameters),
-        ("logs", _check_logs),
-        ("connector", connectors.load(backend.CONNECTOR).validate_connector),
-    ]
+    checks = [*node_checks(configuration, backend), ("parameters", parameters)]
     for pool_name in configuration.pool_names():
         pool = configuration.pool(pool_name, table, backend.DEFAULTS)
         checks += _pool_checks(backend(pool, paths.node_name(), deadline), asking)

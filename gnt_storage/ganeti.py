@@ -38,3 +38,12 @@ def configuration() -> dict[str, Any] | None:
 def is_master() -> bool:
     """Whether this node is the cluster's master."""
     return paths.ssconf("master_node") == [paths.node_name()]
+
+
+def node_group() -> str:
+    """The node group of this node, as far as it can be known without asking the master.
+
+    Ganeti tells every node which groups there are, but not which is whose; most clusters have one.
+    """
+    groups = paths.ssconf("nodegroups")
+    return groups[0].partition(" ")[2] if len(groups) == 1 else "default"

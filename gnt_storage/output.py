@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import click
+
+Item = TypeVar("Item")
 
 
 def print_json(document: Any) -> None:
@@ -36,3 +38,14 @@ def _print_plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(line[number]) for line in lines) for number in range(len(columns))]
     for line in lines:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def progress(items: Iterable[Item], total: int, doing: str) -> Iterator[Item]:
+    """Pass on ``items``, with a bar on a terminal that shows how many of ``total`` have come."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(items, doing, total, console=Console(stderr=True), transient=True)

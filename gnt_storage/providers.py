@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Provider directories as Ganeti 3.0 sees them: where it looks, and what it calls valid."""
+"""Provider directories as Ganeti 3.0 sees them: where it looks, and what it calls valid.
+
+Imports nothing of ours: ``gnt-storage diagnose`` sends it to nodes, whatever they have.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,14 @@ import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from extstorage_common import paths
-
-SEARCH_PATH = (
-    "/srv/ganeti/extstorage",
-    "/usr/local/lib/ganeti/extstorage",
-    "/usr/lib/ganeti/extstorage",
-    "/usr/share/ganeti/extstorage",
+SEARCH_PATH = tuple(
+    os.environ.get(
+        "EXTSTORAGE_SEARCH_PATH",
+        "/srv/ganeti/extstorage:/usr/local/lib/ganeti/extstorage"
+        ":/usr/lib/ganeti/extstorage:/usr/share/ganeti/extstorage",
+    ).split(":")
 )
-"""Where Ganeti looks for providers; the first directory that has the name wins."""
+"""Where Ganeti looks for providers; the first directory that has the name wins. (Tests set the variable.)"""
 
 REQUIRED_SCRIPTS = ("create", "attach", "detach", "remove", "grow", "setinfo", "verify")
 OPTIONAL_SCRIPTS = ("snapshot", "open", "close")
@@ -42,15 +44,6 @@ class Provider:
     parameters: tuple[tuple[str, ...], ...] = ()
 
 
-def node_group() -> str:
-    """The node group of this node, as far as it can be known without asking the master.
-
-    Ganeti tells every node which groups there are, but not which is whose; most clusters have one.
-    """
-    groups = paths.ssconf("nodegroups")
-    return groups[0].partition(" ")[2] if len(groups) == 1 else "default"
-
-
 class _Invalid(Exception):
     """Ganeti would not use this provider; the text is the reason in Ganeti's words."""
 
@@ -69,7 +62,7 @@ def discover(search_path: Iterable[str] = SEARCH_PATH) -> dict[str, list[Provide
         for name in names:
             if not name.startswith("."):
                 found.setdefault(name, []).append(examine(directory, name))
-    return {name: found[name] for name in sorted(found, key=_natural)}
+    return {name: found[name] for name in sorted(found, key=natural)}
 
 
 def find(name: str, search_path: Sequence[str] = SEARCH_PATH) -> str | None:
@@ -135,7 +128,7 @@ def _read_parameters(file: str) -> tuple[tuple[str, ...], ...]:
         raise _Invalid(f"Error while reading the EXT parameters file at {file}: {code}") from None
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Sort ``nfs10`` after ``nfs9``."""
+def natural(name: str) -> list[tuple[int, str]]:
+    """The key that sorts ``nfs10`` after ``nfs9``."""
     parts = re.split(r"(\d+)", name)
     return [(int(part), "") if part.isdigit() else (0, part) for part in parts]

@@ -1,31 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``gnt-storage diagnose``: what is wrong with the providers on this node."""
+"""``gnt-storage diagnose``: are the providers whole, and the same, on all nodes?"""
 
 from __future__ import annotations
 
-import os
-import subprocess
+import sys
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import click
 
 from extstorage_common import paths
-from extstorage_common.errors import ExtStorageError
-from gnt_storage import output, providers, suite_provider
-from gnt_storage.providers import Provider
+from extstorage_common.errors import ExtStorageError, SystemRefused
+from gnt_storage import output
+from gnt_storage.ganeti import node_group as own_group
+from gnt_storage.nodes import inventory, remote
+from gnt_storage.nodes.inventory import Node
+from gnt_storage.nodes.options import node_options
+from gnt_storage.survey import as_ganeti, findings, taking
+from gnt_storage.survey.findings import ERROR, Finding
+from gnt_storage.survey.taking import Told
 
-VERIFY_SECONDS = 900
-LOG_DAYS = 60
-"""Twice the age at which the package has Ganeti's files of a call deleted."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong: with which provider (``-`` for the node itself), and what."""
-
-    provider: str
-    problem: str
+NAMED = 4
+"""How many nodes with the same finding are named; the others are counted."""
 
 
 class ProblemsFound(ExtStorageError):
@@ -34,133 +33,125 @@ class ProblemsFound(ExtStorageError):
     template = "{count} found"
 
 
-class NoProviders(ExtStorageError):
-    """There is nothing to print, which Ganeti's own command takes for a failure; in its words."""
-
-    template = "Can't get the list of ExtStorage providers"
-
-
 @click.command()
+@node_options
 @click.option("--ganeti", is_flag=True, help="Print only what Ganeti's own command would.")
-@click.option("--json", "as_json", is_flag=True, help="Print {version, node, providers, findings} as JSON.")
-def diagnose(ganeti: bool, as_json: bool) -> None:
-    """Check every provider on this node: as Ganeti does, then more thoroughly.
+@click.option("--brief", is_flag=True, help="Print only what is wrong.")
+@click.option("--html", "page", metavar="FILE", help="Write a page: nodes, providers and what is wrong.")
+@click.option(
+    "--parallel",
+    default=remote.PARALLEL,
+    type=click.IntRange(1),
+    help="Nodes asked at a time.",
+    show_default=True,
+)
+@click.option("--json", "as_json", is_flag=True, help="Print {version, nodes, providers, findings} as JSON.")
+def diagnose(
+    nodes: Sequence[str],
+    groups: Sequence[str],
+    nodes_file: str | None,
+    ganeti: bool,
+    brief: bool,
+    page: str | None,
+    parallel: int,
+    as_json: bool,
+) -> None:
+    """Check the providers of all nodes: as Ganeti does, then more thoroughly, and whether they are the same.
 
-    Succeeds only if nothing was found wrong.
+    Every node that is not marked offline is asked over SSH, with Ganeti's key, by one command that needs
+    nothing of ours there. Fails if an error is found; a warning is worth a look, no more.
 
     \b
     Example:
-      gnt-storage diagnose --json
+      gnt-storage diagnose
+      gnt-storage diagnose --group rack1 --html /tmp/storage.html
+
+    \b
+    JSON: {"version": 1, "nodes": [{"node": NAME, "group": NAME, "state": "answered" | "offline" |
+    "no answer"}, ...], "providers": [{"name": NAME, "nodes": [{"node": NAME, "path": PATH, "valid": BOOL,
+    "message": TEXT}, ...], "groups": {NAME: BOOL, ...}}, ...], "findings": [{"severity": "error" | "warning",
+    "node": NAME, "provider": NAME or "-", "problem": TEXT}, ...]}
     """
-    found = providers.discover()
-    findings = [] if ganeti else _findings(found)
+    chosen = _nodes(nodes, groups, nodes_file)
+    told = list(output.progress(_take(chosen, parallel), len(chosen), "asking the nodes"))
+    order = {node: number for number, node in enumerate(chosen)}
+    told.sort(key=lambda one: order[one.node])
+    found = [] if ganeti else findings.find(told)
+    document = _document(chosen, told, found)
+    if page:
+        _write_page(page, document)
     if as_json:
-        output.print_json(_document(found, findings))
+        output.print_json(document)
     else:
-        for name, entries in found.items():
-            _print_as_ganeti(name, entries[0])
-        if ganeti and not found:
-            raise NoProviders
-        for finding in findings:
-            click.echo(f"{finding.provider}: {finding.problem}")
-    if findings:
-        count = f"{len(findings)} problem{'s' if len(findings) > 1 else ''}"
-        raise ProblemsFound(count=count)
+        if not brief:
+            _print_as_ganeti(told)
+        if ganeti and not document["providers"]:
+            click.echo("Can't get the list of ExtStorage providers", err=True)
+            sys.exit(1)
+        _print_findings(found, [node for node in chosen if node.offline] if not ganeti else [])
+    errors = sum(finding.severity == ERROR for finding in found)
+    if errors:
+        raise ProblemsFound(count=f"{errors} problem{'s' if errors > 1 else ''}")
 
 
-def _print_as_ganeti(name: str, provider: Provider) -> None:
-    """Ganeti's own form, for the one node and the one group that are known here."""
-    status = "valid" if provider.valid else f"invalid - {provider.message}"
-    names = ", ".join(parameter[0] for parameter in provider.parameters if parameter)
-    parameters = f"[parameters: {names}]" if names else "[no parameters]"
-    click.echo(f"Provider: {name}")
-    click.echo("---")
-    click.echo(f"  Node: {paths.node_name()}, status: {status} (path: {provider.path}) {parameters}")
-    click.echo("  --")
-    click.echo(f"  For nodegroup: {providers.node_group()} --> {'valid' if provider.valid else 'invalid'}")
-    click.echo("")
+def _nodes(names: Sequence[str], groups: Sequence[str], nodes_file: str | None) -> list[Node]:
+    """The nodes to look at; where there is no cluster, this one."""
+    try:
+        return inventory.choose(names, groups, nodes_file)
+    except inventory.NoCluster:
+        if groups:
+            raise
+        name = paths.node_name()
+        return [Node(name, name, own_group())]
 
 
-def _document(found: dict[str, list[Provider]], findings: list[Finding]) -> dict[str, object]:
+def _take(nodes: Sequence[Node], parallel: int) -> Iterator[Told]:
+    return taking.take([node for node in nodes if not node.offline], parallel)
+
+
+def _write_page(file: str, document: dict[str, Any]) -> None:
+    from gnt_storage.survey.page import page
+
+    when = time.strftime("%Y-%m-%d %H:%M:%S %Z")
+    cluster = paths.cluster_name() if paths.cluster_name() != "-" else paths.node_name()
+    try:
+        Path(file).write_text(page(document, cluster, when), encoding="utf-8")
+    except OSError as error:
+        raise SystemRefused(what=f"writing {file}", reason=error.strerror) from error
+
+
+def _print_as_ganeti(told: Sequence[Told]) -> None:
+    for line in as_ganeti.lines(told):
+        click.echo(line)
+
+
+def _print_findings(found: Sequence[Finding], offline: Sequence[Node]) -> None:
+    """One line for what is wrong in the same way on several nodes."""
+    for node in offline:
+        click.echo(f"note: {node.name} is marked offline and was not asked")
+    same: dict[tuple[str, str, str], list[str]] = {}
+    for finding in found:
+        same.setdefault((finding.severity, finding.provider, finding.problem), []).append(finding.node)
+    for (severity, provider, problem), names in same.items():
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        where = ", ".join(names[:NAMED]) + more
+        click.echo(
+            f"{severity}: {where}: {problem if provider == findings.NODE else f'{provider}: {problem}'}"
+        )
+
+
+def _document(nodes: Sequence[Node], told: Sequence[Told], found: Sequence[Finding]) -> dict[str, Any]:
+    answered = {one.node.name for one in told if one.document is not None}
     return {
         "version": 1,
-        "node": paths.node_name(),
-        "providers": [
-            {"name": name, "path": entries[0].path, "valid": entries[0].valid, "message": entries[0].message}
-            for name, entries in found.items()
+        "nodes": [
+            {
+                "node": node.name,
+                "group": node.group,
+                "state": "offline" if node.offline else "answered" if node.name in answered else "no answer",
+            }
+            for node in nodes
         ],
-        "findings": [asdict(finding) for finding in findings],
+        "providers": as_ganeti.judgements(told),
+        "findings": [asdict(finding) for finding in found],
     }
-
-
-def _findings(found: dict[str, list[Provider]]) -> list[Finding]:
-    findings = []
-    if not found:
-        where = ", ".join(providers.SEARCH_PATH)
-        findings.append(Finding("-", f"no provider is installed in any of {where}"))
-    if not os.path.isdir(paths.GANETI_LOG_DIR):
-        problem = f"{paths.GANETI_LOG_DIR} is not there, so Ganeti can run no script but attach"
-        findings.append(Finding("-", f"{problem}; make it: mkdir -p -m 750 {paths.GANETI_LOG_DIR}"))
-    elif (days := _days_of_oldest_log()) > LOG_DAYS:
-        problem = (
-            f"nothing deletes Ganeti's old files in {paths.GANETI_LOG_DIR} (the oldest is {days} days old)"
-        )
-        findings.append(Finding("-", f"{problem}: is systemd-tmpfiles-clean.timer, or cron, running?"))
-    for name, (provider, *shadowed) in found.items():
-        problems = [f"{other.path} is never used, since {provider.path} comes first" for other in shadowed]
-        if not provider.valid:
-            problems.append(provider.message)
-        else:
-            problems += _deeper_problems(provider)
-        findings += [Finding(name, problem) for problem in problems]
-    return findings
-
-
-def _days_of_oldest_log() -> int:
-    """The age of the oldest of the files that Ganeti writes, one for each call; 0 if there is none."""
-    with os.scandir(paths.GANETI_LOG_DIR) as files:
-        times = [_mtime(file) for file in files]
-    return int((time.time() - min(times)) / 86400) if times else 0
-
-
-def _mtime(file: os.DirEntry[str]) -> float:
-    try:
-        return file.stat(follow_symlinks=False).st_mtime
-    except FileNotFoundError:  # just deleted
-        return time.time()
-
-
-def _deeper_problems(provider: Provider) -> list[str]:
-    problems = []
-    file = os.path.join(provider.path, providers.PARAMETERS_FILE)
-    with open(file, encoding="utf-8", errors="backslashreplace") as lines:
-        problems += [f"{file}: {problem}" for problem in providers.parameter_problems(lines.read())]
-    for script in providers.OPTIONAL_SCRIPTS:
-        if not os.path.exists(os.path.join(provider.path, script)):
-            problems.append(f"it has no {script}: {_MISSED[script]}")
-    if suite_provider.is_of_suite(provider.path):
-        problems += _verify_problems(provider)
-    return problems
-
-
-_MISSED = {
-    "snapshot": "gnt-backup export of a running instance fails",
-    "open": "nothing keeps two nodes from using a volume at once",
-    "close": "nothing keeps two nodes from using a volume at once",
-}
-
-
-def _verify_problems(provider: Provider) -> list[str]:
-    environment = {name: value for name, value in os.environ.items() if name.startswith("EXTSTORAGE_")}
-    try:
-        verify = subprocess.run(
-            [os.path.join(provider.path, "verify")],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=VERIFY_SECONDS,
-            env={"PATH": os.defpath, **environment},
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return [f"verify can't be run: {error}"]
-    return [verify.stderr.strip()] if verify.returncode else []

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from extstorage_common.errors import ExtStorageError, NotFound
-from gnt_storage import output, providers, suite_provider
+from gnt_storage import ganeti, output, providers, suite_provider
 from gnt_storage.providers import Provider
 from gnt_storage.suite_provider import SuiteProvider
 
@@ -78,7 +78,7 @@ def _print(provider: Provider) -> None:
     click.echo(f"{provider.name}:")
     if provider.valid:
         click.echo("  - Valid for nodegroups:")
-        click.echo(f"      {providers.node_group()}")
+        click.echo(f"      {ganeti.node_group()}")
         click.echo("  - Supported parameters:")
         for parameter in provider.parameters:
             click.echo(f"      {': '.join(parameter)}")

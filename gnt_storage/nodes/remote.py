@@ -7,9 +7,11 @@ A node that does not answer is an answer, too: the sentence says why.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shlex
 import signal
+import time
 from collections.abc import AsyncGenerator, Generator, Sequence
 from dataclasses import dataclass
 
@@ -41,13 +43,18 @@ REASONS = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What came from a node: the command's status and output, or the ``problem`` why nothing came."""
+    """What came from a node: the command's status and output, or the ``problem`` why nothing came.
+
+    ``began`` and ``ended`` are this node's clock around it, in seconds since the epoch.
+    """
 
     node: Node
     status: int = 0
     stdout: bytes = b""
     stderr: bytes = b""
     problem: str | None = None
+    began: float = 0.0
+    ended: float = 0.0
 
 
 def run(
@@ -98,6 +105,7 @@ async def _answers(
 async def _run_on(node: Node, command: Sequence[str], stdin: bytes, timeout: float) -> Answer:
     line = list(command) if node.is_local else ssh_command(node, command)
     pipe = asyncio.subprocess.PIPE
+    began = time.time()
     try:
         process = await asyncio.create_subprocess_exec(
             *line, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
@@ -120,7 +128,7 @@ async def _run_on(node: Node, command: Sequence[str], stdin: bytes, timeout: flo
         return Answer(node, problem="it answered with more than anybody asked for")
     if status == NO_CONNECTION and not node.is_local:
         return Answer(node, status, stdout, stderr, _reason(stderr.decode(errors="replace")))
-    return Answer(node, status, stdout, stderr)
+    return Answer(node, status, stdout, stderr, began=began, ended=time.time())
 
 
 async def _read(stream: asyncio.StreamReader | None) -> bytes:
@@ -135,13 +143,13 @@ async def _read(stream: asyncio.StreamReader | None) -> bytes:
 
 async def _write(stream: asyncio.StreamWriter | None, content: bytes) -> None:
     assert stream
-    try:
-        stream.write(content)
+    stream.write(content)
+    # Its status and stderr say why it did not listen to the end.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         await stream.drain()
-        stream.close()
+    stream.close()
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         await stream.wait_closed()
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # its status and stderr say why it did not listen
 
 
 def ssh_command(node: Node, command: Sequence[str]) -> list[str]:

@@ -47,19 +47,18 @@ def installed(site: Site, monkeypatch: pytest.MonkeyPatch) -> Path:
     for directory in ("srv", "local", "lib", "share"):
         (root / directory).mkdir(parents=True)
     (root / "lib/file").symlink_to(PROVIDER)
-    (site.directory / "sitecustomize.py").write_text(
-        "import gnt_storage.providers as providers\n"
-        f"providers.SEARCH_PATH = tuple('{root}/' + name for name in ('srv', 'local', 'lib', 'share'))\n"
-        "for function in (providers.discover, providers.find):\n"
-        "    function.__defaults__ = (providers.SEARCH_PATH,)\n"
-    )
     os.makedirs("/var/log/ganeti/extstorage", exist_ok=True)
     return root
 
 
 def on_path(site: Site, *arguments: str) -> Result:
     """Run ``gnt-storage`` with the search path of :func:`installed`."""
-    return gnt_storage(site, *arguments, PYTHONPATH=f"{site.directory}:{CHECKOUT}")
+    return gnt_storage(site, *arguments, EXTSTORAGE_SEARCH_PATH=search_path(site))
+
+
+def search_path(site: Site) -> str:
+    """What takes the place of Ganeti's."""
+    return ":".join(str(site.directory / "root" / name) for name in ("srv", "local", "lib", "share"))
 
 
 def test_help_of_every_command_has_an_example(site: Site) -> None:
@@ -196,7 +195,7 @@ def test_diagnose_without_any_provider(site: Site, installed: Path) -> None:
     assert "no provider is installed" in findings(site)[0][1]
     as_ganeti = on_path(site, "diagnose", "--ganeti")
     assert (as_ganeti.status, as_ganeti.stdout) == (1, "")
-    assert as_ganeti.stderr == "gnt-storage: Can't get the list of ExtStorage providers\n"
+    assert as_ganeti.stderr == "Can't get the list of ExtStorage providers\n"
 
 
 def test_conformance_lists_its_cases(site: Site) -> None:
@@ -216,7 +215,7 @@ def test_the_only_node_group_is_named(site: Site, installed: Path) -> None:
     ssconf = site.directory / "ganeti"
     ssconf.mkdir()
     (ssconf / "ssconf_nodegroups").write_text("9b1c9d4c-2a4e-4b0e-8d0a-5a0f7c1f2e11 rack1\n")
-    variables = {"EXTSTORAGE_SSCONF_DIR": str(ssconf), "PYTHONPATH": f"{site.directory}:{CHECKOUT}"}
+    variables = {"EXTSTORAGE_SSCONF_DIR": str(ssconf), "EXTSTORAGE_SEARCH_PATH": search_path(site)}
     assert "  For nodegroup: rack1 --> valid\n" in gnt_storage(site, "diagnose", **variables).stdout
     assert "  - Valid for nodegroups:\n      rack1\n" in gnt_storage(site, "info", **variables).stdout
 

@@ -50,7 +50,7 @@ def test_diagnose_sees_that_nothing_ages_them(tree: Tree, package: Path) -> None
     tree.run(f"touch -d '70 days ago' {GANETIS}/older.log")
     done = tree.call("gnt-storage diagnose")
     assert done.returncode == 1
-    assert f"nothing deletes Ganeti's old files in {GANETIS} (the oldest is 70 days old)" in done.stdout
+    assert f"nothing deletes Ganeti's old files in {GANETIS}; the oldest is 70 days old" in done.stdout
 
 
 @pytest.mark.parametrize("owner", ["root", "nobody"])

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong on the nodes: each by itself, and compared with the others."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gnt_storage.survey.taking import Told
+
+ERROR = "error"
+WARNING = "warning"
+CLOCK_SECONDS = 5.0
+"""More than this and logs can't be compared any more; Ganeti itself refuses to work beyond 150."""
+LOG_DAYS = 60
+"""Twice the age at which the package has Ganeti's files of a call deleted."""
+SECRET_MODE = "0600"
+NODE = "-"
+"""In the place of a provider's name: the node itself."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong on one node: with which provider (``-``: the node itself), and what."""
+
+    severity: str
+    node: str
+    provider: str
+    problem: str
+
+
+def find(all_told: Sequence[Told]) -> list[Finding]:
+    """Everything that is wrong, node by node."""
+    told = {one.node.name: one for one in all_told if one.document is not None}
+    findings = [Finding(ERROR, one.node.name, NODE, one.problem) for one in all_told if one.problem]
+    for name, one in told.items():
+        findings += [Finding(severity, name, provider, text) for severity, provider, text in _alone(one)]
+    documents = {name: one.document for name, one in told.items() if one.document is not None}
+    groups = {name: one.node.group for name, one in told.items()}
+    findings += _compared_nodes(documents)
+    findings += _compared_providers(documents, groups)
+    order = {one.node.name: number for number, one in enumerate(all_told)}
+    return sorted(findings, key=lambda finding: (finding.severity, order[finding.node], finding.provider))
+
+
+# --- a node by itself -------------------------------------------------------------------------------
+
+Problem = tuple[str, str, str]
+
+
+def _alone(told: Told) -> Iterator[Problem]:
+    document = told.document or {}
+    if not document["providers"]:
+        yield ERROR, NODE, "no provider is installed"
+    if not document["logs"]["there"]:
+        yield (
+            ERROR,
+            NODE,
+            (
+                "/var/log/ganeti/extstorage is not there, so Ganeti can run no script but attach; "
+                "make it: mkdir -p -m 750 /var/log/ganeti/extstorage"
+            ),
+        )
+    elif (days := document["logs"]["oldest"]) > LOG_DAYS:
+        oldest = f"the oldest is {days} days old: is systemd-tmpfiles-clean.timer, or cron, running?"
+        yield ERROR, NODE, f"nothing deletes Ganeti's old files in /var/log/ganeti/extstorage; {oldest}"
+    if told.earlier > CLOCK_SECONDS or told.later < -CLOCK_SECONDS:
+        off = told.earlier if told.earlier > 0 else told.later
+        way = "ahead of" if off > 0 else "behind"
+        yield ERROR, NODE, f"its clock is {abs(off):.0f} s {way} this node's; let NTP set it"
+    for file, (mode, owner) in document["configuration"].items():
+        if owner or int(mode, 8) & 0o022:
+            yield ERROR, NODE, f"{file} can be changed by others than root (owner {owner}, mode {mode})"
+    used: dict[str, str] = {}
+    for entry in document["providers"]:
+        if entry["name"] in used:
+            yield (
+                ERROR,
+                entry["name"],
+                f"{entry['path']} is never used, since {used[entry['name']]} comes first",
+            )
+            continue
+        used[entry["name"]] = entry["path"]
+        for severity, problem in _of_provider(entry):
+            yield severity, entry["name"], problem
+
+
+def _of_provider(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if not entry["valid"]:
+        yield ERROR, entry["message"]
+    for problem in entry["blank"]:
+        yield ERROR, f"{entry['path']}/parameters.list: {problem}"
+    for path in entry["writable"]:
+        yield ERROR, f"{path} can be changed by others than root, who runs it"
+    if entry["valid"]:
+        for script in entry["missing"]:
+            yield ERROR, f"it has no {script}: {_MISSED[script]}"
+    if entry["verify"]:
+        yield ERROR, entry["verify"]
+    report = entry["report"] or {}
+    if report.get("problem"):
+        yield ERROR, report["problem"]
+    for check, _, problem in report.get("checks", ()):
+        if problem and check != "logs":
+            yield ERROR, f"{check}: {problem}"
+    for pool in report.get("pools", {}).values():
+        for file, mode, owner, _ in pool["secrets"].values():
+            if owner > 0 or mode not in ("", SECRET_MODE):
+                yield (
+                    ERROR,
+                    f"{file} holds a secret and must be root's, with mode 0600 (owner {owner}, mode {mode})",
+                )
+
+
+_MISSED = {
+    "snapshot": "gnt-backup export of a running instance fails",
+    "open": "nothing keeps two nodes from using a volume at once",
+    "close": "nothing keeps two nodes from using a volume at once",
+}
+
+
+# --- nodes compared ---------------------------------------------------------------------------------
+
+Documents = Mapping[str, Mapping[str, Any]]
+
+
+def differing(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any, int]]:
+    """The nodes whose value is not that of most: the node, its value, the others' and how many they are.
+
+    Where there are as many of one as of the other, the first node's counts.
+    """
+    groups: dict[str, list[str]] = defaultdict(list)
+    for node, value in values.items():
+        groups[repr(value)].append(node)
+    if len(groups) < 2:
+        return
+    most = max(groups.values(), key=len)
+    for nodes in groups.values():
+        if nodes is not most:
+            for node in nodes:
+                yield node, values[node], values[most[0]], len(most)
+
+
+def _others(count: int) -> str:
+    return "another node has" if count == 1 else f"{count} other nodes have"
+
+
+def _on_others(count: int) -> str:
+    return "on another node" if count == 1 else f"on {count} other nodes"
+
+
+def _compared_nodes(documents: Documents) -> Iterator[Finding]:
+    for node, own, usual, count in differing({name: _versions(one) for name, one in documents.items()}):
+        yield Finding(
+            ERROR,
+            node,
+            NODE,
+            f"it has ganeti-extstorage {own or 'nowhere'}, {_others(count)} {usual or 'none'}",
+        )
+    same_version: dict[str, dict[str, str]] = defaultdict(dict)
+    for name, one in documents.items():
+        for version, digest in one["libraries"].values():
+            same_version[version][name] = digest
+    for version, digests in same_version.items():
+        for node, _, _, count in differing(digests):
+            problem = f"its library is not the one that {_others(count)}, though both say {version}"
+            yield Finding(ERROR, node, NODE, f"{problem}; install it again")
+    python = {name: ".".join(one["python"].split(".")[:2]) for name, one in documents.items()}
+    for node, own, usual, count in differing(python):
+        yield Finding(WARNING, node, NODE, f"it has Python {own}, {_others(count)} {usual}")
+    yield from _compared_packages(documents)
+    yield from _same_initiator(documents)
+
+
+def _versions(document: Mapping[str, Any]) -> str:
+    return ", ".join(sorted({version for version, _ in document["libraries"].values()}))
+
+
+def _compared_packages(documents: Documents) -> Iterator[Finding]:
+    for package in sorted({package for one in documents.values() for package in one["packages"]}):
+        versions = {name: one["packages"].get(package, "") for name, one in documents.items()}
+        for node, own, usual, count in differing(versions):
+            if own and usual:
+                problem = f"it has {package} {own}, {_others(count)} {usual}"
+            elif own:
+                problem = f"it has {package} {own}, which {_others(count)} not"
+            else:
+                problem = f"it lacks the package {package}, which {_others(count)}"
+            yield Finding(WARNING, node, NODE, problem)
+
+
+def _same_initiator(documents: Documents) -> Iterator[Finding]:
+    owners: dict[str, list[str]] = defaultdict(list)
+    for name, one in documents.items():
+        if one["initiator"]:
+            owners[one["initiator"].lower()].append(name)
+    for initiator, names in owners.items():
+        for name in names if len(names) > 1 else ():
+            others = ", ".join(other for other in names if other != name)
+            yield Finding(
+                ERROR, name, NODE,
+                f"its iSCSI initiator name {initiator} is also that of {others}, and must be its own; "
+                "give it a new one in /etc/iscsi/initiatorname.iscsi (iscsi-iname makes one)",
+            )  # fmt: skip
+
+
+# --- providers compared -----------------------------------------------------------------------------
+
+
+def _compared_providers(documents: Documents, groups: Mapping[str, str]) -> Iterator[Finding]:
+    entries: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
+    for node, document in documents.items():
+        for entry in document["providers"]:
+            entries[entry["name"]].setdefault(node, entry)
+    for provider, on_nodes in entries.items():
+
+        def finding(node: str, problem: str, severity: str = ERROR, provider: str = provider) -> Finding:
+            return Finding(severity, node, provider, problem)
+
+        yield from _absent(on_nodes, groups, finding)
+        yield from _compared_files(on_nodes, finding)
+        yield from _compared_pools(on_nodes, groups, finding)
+
+
+Make = Callable[..., Finding]
+Entries = Mapping[str, Mapping[str, Any]]
+
+
+def _absent(on_nodes: Entries, groups: Mapping[str, str], finding: Make) -> Iterator[Finding]:
+    """A provider must be on all nodes of a group or on none."""
+    there = {groups[node] for node in on_nodes}
+    for node, group in groups.items():
+        if group in there and node not in on_nodes:
+            count = sum(groups[other] == group for other in on_nodes)
+            yield finding(node, f"it is missing, while {_others(count)} it; install it: gnt-storage install")
+
+
+def _compared_files(on_nodes: Entries, finding: Make) -> Iterator[Finding]:
+    for node, own, usual, count in differing({node: entry["path"] for node, entry in on_nodes.items()}):
+        yield finding(node, f"Ganeti uses {own}, {_on_others(count)} {usual}", WARNING)
+    for node, own, usual, count in differing({node: entry["digests"] for node, entry in on_nodes.items()}):
+        files = [file for file in sorted({*own, *usual}) if own.get(file) != usual.get(file)]
+        verb = "differs from that" if len(files) == 1 else "differ from those"
+        yield finding(node, f"its {', '.join(files)} {verb} {_on_others(count)}")
+
+
+def _compared_pools(on_nodes: Entries, groups: Mapping[str, str], finding: Make) -> Iterator[Finding]:
+    reports = {node: entry["report"] for node, entry in on_nodes.items() if entry.get("report")}
+    reports = {node: report for node, report in reports.items() if not report["problem"]}
+    for node, own, _, count in differing({node: report["configured"] for node, report in reports.items()}):
+        there = "has a configuration, which" if own else "has no configuration, which"
+        yield finding(node, f"it {there} {_others(count)}{' not' if own else ''}")
+    if len(reports) > 1 and not any(report["configured"] for report in reports.values()):
+        for node in reports:
+            yield finding(node, "it has no configuration, so each node keeps volumes of its own", WARNING)
+    reports = {node: report for node, report in reports.items() if report["configured"]}
+    for pool in sorted({pool for report in reports.values() for pool in report["pools"]}):
+        told = {node: report["pools"][pool] for node, report in reports.items() if pool in report["pools"]}
+        uuids = {node: one["uuid"] for node, one in told.items() if one["uuid"]}
+        for node, own, usual, count in differing(uuids):
+            problem = f"pool '{pool}' is another one here: UUID {own}, {_on_others(count)} {usual}"
+            yield finding(node, f"{problem}; is the right filesystem mounted?")
+        for group in sorted(set(groups.values())):
+            members = [node for node in reports if groups[node] == group]
+            yield from _compared_options(pool, {node: told.get(node) for node in members}, finding)
+
+
+def _compared_options(pool: str, told: Mapping[str, Any], finding: Make) -> Iterator[Finding]:
+    if not any(told.values()):
+        return
+    there = {node: one for node, one in told.items() if one is not None}
+    for node in told:
+        if node not in there:
+            yield finding(node, f"its configuration has no pool '{pool}', which {_others(len(there))}")
+    for option in sorted({option for one in there.values() for option in one["options"]}):
+        values = {node: one["options"].get(option) for node, one in there.items()}
+        for node, own, usual, count in differing(values):
+            problem = f"pool '{pool}': {option} is {_shown(own)}, {_on_others(count)} {_shown(usual)}"
+            yield finding(node, problem)
+    for option in sorted({option for one in there.values() for option in one["secrets"]}):
+        digests = {node: one["secrets"][option][3] for node, one in there.items() if option in one["secrets"]}
+        for node, _, _, count in differing(digests):
+            yield finding(
+                node, f"pool '{pool}': the file of {option} holds another secret than {_on_others(count)}"
+            )
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return (", ".join(value) or "none") if isinstance(value, list) else str(value)

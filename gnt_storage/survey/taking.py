@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Taking the survey: one connection and one command a node, all of it on standard input."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from inspect import getsource
+from typing import Any
+
+from gnt_storage.nodes import remote
+from gnt_storage.nodes.inventory import Node
+
+COMMAND = (
+    "/usr/bin/python3",
+    "-IS",
+    "-c",
+    "import sys; exec(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())))",
+)
+MODULES = ("gnt_storage.providers", "gnt_storage.survey.agent")
+"""What a node gets, each after those that it imports."""
+VERIFY_SECONDS = 60.0
+NODE_SECONDS = 180.0
+
+_PROGRAM = """
+import sys, types
+sys.modules["gnt_storage"] = types.ModuleType("gnt_storage")
+for name, source in {sources!r}.items():
+    module = sys.modules[name] = types.ModuleType(name)
+    exec(compile(source, name, "exec"), module.__dict__)
+    setattr(sys.modules["gnt_storage"], name.rpartition(".")[2], module)
+module.main({key!r}, {seconds!r})
+"""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a node told (see ``agent``), or the ``problem`` why it did not.
+
+    ``earlier`` and ``later`` are between what its clock differs from ours, in seconds.
+    """
+
+    node: Node
+    document: dict[str, Any] | None = None
+    problem: str = ""
+    earlier: float = 0.0
+    later: float = 0.0
+
+
+def take(nodes: Sequence[Node], parallel: int = remote.PARALLEL) -> Iterator[Told]:
+    """Ask all nodes; yields what they tell as it comes."""
+    sources = {name: getsource(import_module(name)) for name in MODULES}
+    program = _PROGRAM.format(sources=sources, key=secrets.token_hex(32), seconds=VERIFY_SECONDS).encode()
+    stdin = f"{len(program)}\n".encode() + program
+    for answer in remote.run(nodes, COMMAND, stdin, parallel=parallel, timeout=NODE_SECONDS):
+        yield _told(answer)
+
+
+def _told(answer: remote.Answer) -> Told:
+    if answer.problem:
+        return Told(answer.node, problem=answer.problem)
+    try:
+        document = json.loads(answer.stdout)
+        its_time = float(document["time"])
+    except (ValueError, KeyError, TypeError):
+        said = answer.stderr.decode(errors="backslashreplace").strip().splitlines()
+        return Told(
+            answer.node, problem=f"it could not be looked at: {said[-1] if said else 'it says nothing'}"
+        )
+    return Told(answer.node, document, "", its_time - answer.ended, its_time - answer.began)
