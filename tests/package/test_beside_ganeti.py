@@ -23,9 +23,10 @@ GANETIS = {
 
 
 def is_ours(tree: Tree, path: str) -> bool:
-    """Whether what is there is the file of this name that our package brings."""
-    sum_of_ours = f"grep -F '  {path[1:]}' /var/lib/dpkg/info/ganeti-extstorage.md5sums"
-    return tree.call(f"cd /; test ! -L {path} && {sum_of_ours} | md5sum --status -c").returncode == 0
+    """Whether what is there is what our package brings: a link into our library, or a file of ours."""
+    file = tree.run(f"readlink -m {path}").strip()
+    sums = "/var/lib/dpkg/info/ganeti-extstorage.md5sums"
+    return tree.call(f"cd /; grep -F '  {file[1:]}' {sums} | md5sum --status -c").returncode == 0
 
 
 def are_ours(tree: Tree, ganeti: bool = True) -> None:
