@@ -157,3 +157,11 @@ def ganeti(download: Callable[..., list[Path]]) -> Path:
 def tree(tmp_path: Path) -> Tree:
     """A tree without anything of ours or of Ganeti's."""
     return Tree(tmp_path / "tree")
+
+
+@pytest.fixture(scope="module")
+def installed(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """A tree with our package, for tests that leave it as it is."""
+    tree = Tree(tmp_path_factory.mktemp("installed") / "tree")
+    tree.install(package)
+    return tree
