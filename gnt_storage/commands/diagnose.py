@@ -88,10 +88,8 @@ def diagnose(
         if ganeti and not document["providers"]:
             click.echo("Can't get the list of ExtStorage providers", err=True)
             sys.exit(1)
-        _print_findings(found, [node for node in chosen if node.offline] if not ganeti else [])
-    errors = sum(finding.severity == ERROR for finding in found)
-    if errors:
-        raise ProblemsFound(count=f"{errors} problem{'s' if errors > 1 else ''}")
+        print_findings(found, [node for node in chosen if node.offline] if not ganeti else [])
+    refuse_errors(found)
 
 
 def _nodes(names: Sequence[str], groups: Sequence[str], nodes_file: str | None) -> list[Node]:
@@ -125,7 +123,7 @@ def _print_as_ganeti(told: Sequence[Told]) -> None:
         click.echo(line)
 
 
-def _print_findings(found: Sequence[Finding], offline: Sequence[Node]) -> None:
+def print_findings(found: Sequence[Finding], offline: Sequence[Node]) -> None:
     """One line for what is wrong in the same way on several nodes."""
     for node in offline:
         click.echo(f"note: {node.name} is marked offline and was not asked")
@@ -138,6 +136,13 @@ def _print_findings(found: Sequence[Finding], offline: Sequence[Node]) -> None:
         click.echo(
             f"{severity}: {where}: {problem if provider == findings.NODE else f'{provider}: {problem}'}"
         )
+
+
+def refuse_errors(found: Sequence[Finding]) -> None:
+    """Raise ProblemsFound if anything is an error."""
+    errors = sum(finding.severity == ERROR for finding in found)
+    if errors:
+        raise ProblemsFound(count=f"{errors} problem{'s' if errors > 1 else ''}")
 
 
 def _document(nodes: Sequence[Node], told: Sequence[Told], found: Sequence[Finding]) -> dict[str, Any]:

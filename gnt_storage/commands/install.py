@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import click
 
 from extstorage_common.errors import BadRequest
 from gnt_storage import output
+from gnt_storage.commands.diagnose import print_findings, refuse_errors
 from gnt_storage.install import payload, report, rollout
 from gnt_storage.nodes.options import node_options
 
@@ -30,7 +32,7 @@ class OneName(BadRequest):
     "--json",
     "as_json",
     is_flag=True,
-    help="Print {version, action, release, providers, dry_run, nodes} as JSON.",
+    help="Print {version, action, release, providers, dry_run, nodes, findings} as JSON.",
 )
 def install(
     providers: tuple[str, ...],
@@ -46,7 +48,7 @@ def install(
     """Put PROVIDERs, with library and configuration, from this node on others, and on itself.
 
     Each node gets it wholly or, where the new verify fails, keeps what it had. What is equal is not
-    touched. Nodes that are marked offline are left out.
+    touched. Nodes that are marked offline are left out. In the end the others are diagnosed.
 
     \b
     Example:
@@ -59,9 +61,13 @@ def install(
     what = payload.gather(dict(payload.resolve(provider, name) for provider in providers))
     chosen = rollout.choose(nodes, groups, nodes_file, everywhere)
     results = rollout.on_nodes(chosen, what.installation(verify=not no_verify, dry_run=dry_run))
+    findings = [] if dry_run else rollout.findings(chosen, results, what.providers)
     if as_json:
         about = {"action": "install", "release": what.release, "providers": list(what.providers)}
-        output.print_json(report.document(results, dry_run=dry_run, **about))
+        listed = [asdict(finding) for finding in findings]
+        output.print_json(report.document(results, **about, dry_run=dry_run, findings=listed))
     else:
         report.print_results(results, dry_run)
+        print_findings(findings, [])
     report.refuse_failures(results)
+    refuse_errors(findings)

@@ -12,6 +12,8 @@ import click
 
 from extstorage_common.errors import ExtStorageError, Unforeseen, Unreachable
 
+CHANGED = "changed"
+UNCHANGED = "unchanged"
 FAILED = "failed"
 UNREACHABLE = "unreachable"
 SKIPPED = "skipped"
@@ -60,7 +62,7 @@ def print_results(results: Sequence[NodeResult], dry_run: bool) -> None:
     for nodes in _grouped(results):
         result = nodes[0]
         names = ", ".join(one.node for one in nodes)
-        would = "would be " if dry_run and result.result == "changed" else ""
+        would = "would be " if dry_run and result.result == CHANGED else ""
         click.echo(f"{names}: {would}{result.result}{': ' if result.reason else ''}{result.reason}")
         for change in result.changes if dry_run else ():
             click.echo(f"  {change['change']:<8} /{change['path']}")

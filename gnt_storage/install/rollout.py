@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from extstorage_common.errors import BadRequest
+from gnt_storage import output
 from gnt_storage.install import payload, report
 from gnt_storage.install.report import NodeResult
 from gnt_storage.nodes import inventory, remote
 from gnt_storage.nodes.inventory import Node
-from gnt_storage.nodes.remote import Answer
+from gnt_storage.survey import taking
+from gnt_storage.survey.findings import NODE, Finding, find
 
 SECONDS = 600
 """What a node gets for it, with the verify of all its providers."""
@@ -40,19 +41,18 @@ def on_nodes(nodes: Sequence[Node], stdin: bytes) -> list[NodeResult]:
         for node in nodes
         if node.offline
     }
-    for answer in _watched(remote.run(online, payload.COMMAND, stdin, timeout=SECONDS), len(online)):
+    answers = remote.run(online, payload.COMMAND, stdin, timeout=SECONDS)
+    for answer in output.progress(answers, len(online), "sending to the nodes"):
         results[answer.node.name] = report.of_answer(
             answer.node.name, answer.stdout, answer.stderr, answer.problem
         )
     return [results[node.name] for node in nodes]
 
 
-def _watched(answers: Iterable[Answer], total: int) -> Iterator[Answer]:
-    """The answers, with a bar that shows how many have come where somebody looks."""
-    if not sys.stderr.isatty():
-        yield from answers
-        return
-    from rich.console import Console
-    from rich.progress import track
-
-    yield from track(answers, "nodes", total, console=Console(stderr=True), transient=True)
+def findings(nodes: Sequence[Node], results: Sequence[NodeResult], providers: Iterable[str]) -> list[Finding]:
+    """What ``diagnose`` finds wrong with these providers, or the node itself, where it was done."""
+    done = {result.node for result in results if result.result in (report.CHANGED, report.UNCHANGED)}
+    chosen = [node for node in nodes if node.name in done]
+    told = list(output.progress(taking.take(chosen), len(chosen), "looking at the nodes"))
+    about = {NODE, *providers}
+    return [finding for finding in find(told) if finding.provider in about]

@@ -59,6 +59,7 @@ class RolledOut(FileProvider):
         done = self.command(f"{arguments} --json", suite, check=False)
         assert done.returncode == status, done
         document: dict[str, Any] = json.loads(done.stdout)
+        assert not [one for one in document.get("findings", ()) if one["severity"] == "error"]
         return {one["node"]: (one["result"], one["reason"]) for one in document["nodes"]}
 
     def versions(self) -> list[str]:

@@ -35,6 +35,7 @@ class Agent:
             "EXTSTORAGE_LOG_DIR": str(site.directory / "n1/log"),
             "EXTSTORAGE_SSCONF_DIR": str(site.ssconf),
             "EXTSTORAGE_NODE": "n1",
+            "EXTSTORAGE_SEARCH_PATH": str(root / SEARCHED),
         }
 
     def path(self, *parts: str) -> Path:

@@ -96,7 +96,24 @@ def test_what_does_not_verify(agent: Agent) -> None:
     assert "marker file" in result.stdout
     assert result.stdout.endswith("; nothing was switched\n")
     assert not agent.path(SEARCHED).exists()
-    assert command(agent, "install", "file", "--node", "n1", "--no-verify").status == 0
+    result = command(agent, "install", "file", "--node", "n1", "--no-verify")
+    assert (result.status, result.stdout.startswith("n1: changed\nerror: n1: file: ")) == (1, True)
+
+
+def test_what_diagnose_finds_afterwards(agent: Agent) -> None:
+    earlier = agent.site.directory / "earlier"
+    (earlier / "file").mkdir(parents=True)
+    (earlier / "other").mkdir()
+    agent.environment["EXTSTORAGE_SEARCH_PATH"] = f"{earlier}:{agent.path(SEARCHED)}"
+    result = command(agent, "install", "file", "--node", "n1")
+    assert result.status == 1
+    assert (
+        f"error: n1: file: {agent.path(SEARCHED)}/file is never used, since {earlier}/file" in result.stdout
+    )
+    assert "other" not in result.stdout
+    told = document(command(agent, "install", "file", "--node", "n1", "--json"), status=1)
+    assert told["nodes"][0]["result"] == "unchanged"
+    assert {one["provider"] for one in told["findings"]} == {"file"}
 
 
 def test_uninstall(agent: Agent, site: Site) -> None:
