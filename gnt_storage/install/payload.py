@@ -27,15 +27,11 @@ from extstorage_common.errors import ConfigurationError
 from gnt_storage import providers, suite_provider
 from gnt_storage.install.agent.files import Entry, Tree, link_to, tree_at
 from gnt_storage.install.agent.node import COMMANDS, CONFIG, SEARCHED
+from gnt_storage.nodes.program import program
 
-COMMAND = (
-    "/usr/bin/python3",
-    "-IS",
-    "-c",
-    "import sys; exec(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())))",
+AGENT = tuple(
+    f"{__package__}.agent.{name}" for name in ("files", "node", "installing", "uninstalling", "door")
 )
-"""What a node runs."""
-AGENT = ("files", "node", "installing", "uninstalling", "door")
 """The modules of ``agent``, each after those that it imports."""
 SYSTEM_FILES = (
     ("tmpfiles", "etc/tmpfiles.d/ganeti-extstorage.conf", 0o644),
@@ -93,7 +89,7 @@ class Payload:
             "verify": verify,
             "dry_run": dry_run,
         }
-        return _agent() + _archive(request, self.tree, self.files)
+        return program(AGENT) + _archive(request, self.tree, self.files)
 
 
 def gather(names: Mapping[str, str]) -> Payload:
@@ -129,7 +125,7 @@ def removal(names: Iterable[str], *, config: bool, dry_run: bool) -> bytes:
         "config": config,
         "dry_run": dry_run,
     }
-    return _agent() + _archive(request, {}, {})
+    return program(AGENT) + _archive(request, {}, {})
 
 
 # --- gathering --------------------------------------------------------------------------------------
@@ -186,27 +182,6 @@ def _add_configuration(payload: Payload, name: str, backend: str) -> None:
 
 
 # --- sending ----------------------------------------------------------------------------------------
-
-
-def _agent() -> bytes:
-    """A program that makes the agent's modules and runs it, with its length in front."""
-    package = f"{__package__}.agent"
-    directory = Path(__file__).with_name("agent")
-    sources = {f"{package}.{name}": (directory / f"{name}.py").read_text() for name in AGENT}
-    program = _PROGRAM.format(sources=sources, door=f"{package}.door").encode()
-    return f"{len(program)}\n".encode() + program
-
-
-_PROGRAM = """
-import json, sys, types
-if sys.version_info < (3, 11):
-    reason = "Python here is " + sys.version.split()[0] + ", and 3.11 or newer is needed"
-    sys.exit(print(json.dumps({{"result": "failed", "status": 3, "reason": reason, "changes": []}})))
-for name, source in {sources!r}.items():
-    module = sys.modules[name] = types.ModuleType(name)
-    exec(compile(source, name, "exec"), module.__dict__)
-sys.modules[{door!r}].main()
-"""
 
 
 def _archive(request: Mapping[str, Any], tree: Tree, files: Tree) -> bytes:

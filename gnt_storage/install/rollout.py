@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 
 from extstorage_common.errors import BadRequest
 from gnt_storage import output
-from gnt_storage.install import payload, report
+from gnt_storage.install import report
 from gnt_storage.install.report import NodeResult
 from gnt_storage.nodes import inventory, remote
 from gnt_storage.nodes.inventory import Node
+from gnt_storage.nodes.program import COMMAND
 from gnt_storage.survey import taking
 from gnt_storage.survey.findings import NODE, Finding, find
 
@@ -41,7 +42,7 @@ def on_nodes(nodes: Sequence[Node], stdin: bytes) -> list[NodeResult]:
         for node in nodes
         if node.offline
     }
-    answers = remote.run(online, payload.COMMAND, stdin, timeout=SECONDS)
+    answers = remote.run(online, COMMAND, stdin, timeout=SECONDS)
     for answer in output.progress(answers, len(online), "sending to the nodes"):
         results[answer.node.name] = report.of_answer(
             answer.node.name, answer.stdout, answer.stderr, answer.problem

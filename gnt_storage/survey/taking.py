@@ -7,33 +7,16 @@ import json
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from inspect import getsource
 from typing import Any
 
 from gnt_storage.nodes import remote
 from gnt_storage.nodes.inventory import Node
+from gnt_storage.nodes.program import COMMAND, program
 
-COMMAND = (
-    "/usr/bin/python3",
-    "-IS",
-    "-c",
-    "import sys; exec(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())))",
-)
 MODULES = ("gnt_storage.providers", "gnt_storage.survey.agent")
 """What a node gets, each after those that it imports."""
 VERIFY_SECONDS = 60.0
 NODE_SECONDS = 180.0
-
-_PROGRAM = """
-import sys, types
-sys.modules["gnt_storage"] = types.ModuleType("gnt_storage")
-for name, source in {sources!r}.items():
-    module = sys.modules[name] = types.ModuleType(name)
-    exec(compile(source, name, "exec"), module.__dict__)
-    setattr(sys.modules["gnt_storage"], name.rpartition(".")[2], module)
-module.main({key!r}, {seconds!r})
-"""
 
 
 @dataclass(frozen=True)
@@ -52,9 +35,7 @@ class Told:
 
 def take(nodes: Sequence[Node], parallel: int = remote.PARALLEL) -> Iterator[Told]:
     """Ask all nodes; yields what they tell as it comes."""
-    sources = {name: getsource(import_module(name)) for name in MODULES}
-    program = _PROGRAM.format(sources=sources, key=secrets.token_hex(32), seconds=VERIFY_SECONDS).encode()
-    stdin = f"{len(program)}\n".encode() + program
+    stdin = program(MODULES, secrets.token_hex(32), VERIFY_SECONDS)
     for answer in remote.run(nodes, COMMAND, stdin, parallel=parallel, timeout=NODE_SECONDS):
         yield _told(answer)
 

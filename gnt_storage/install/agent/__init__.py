@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What runs on a node: makes it have what a request says, wholly or not at all.
 
-These modules are sent to the node (see ``payload.command``) and run there by ``/usr/bin/python3
+These modules are sent to the node (see ``nodes.program``) and run there by ``/usr/bin/python3
 -IS``, so they import nothing but the standard library and each other. A tar archive follows them on
 standard input; the answer, a JSON document, is all that they print.
 

@@ -16,6 +16,7 @@ from gnt_storage.install import payload
 from gnt_storage.install.agent.files import Entry, Tree, tree_at
 from gnt_storage.install.agent.node import BASE, CONFIG, CURRENT, SEARCHED
 from gnt_storage.install.payload import Payload
+from gnt_storage.nodes.program import COMMAND
 from tests.conftest import Site
 
 SECRET = b"correct horse battery staple\n"
@@ -53,7 +54,7 @@ class Agent:
         """Run the agent, however it ends."""
         environment = {**self.environment, **variables}
         return subprocess.run(
-            payload.COMMAND, input=stdin, env=environment, capture_output=True, check=False, timeout=60
+            COMMAND, input=stdin, env=environment, capture_output=True, check=False, timeout=60
         )
 
     def install(self, what: Payload, verify: bool = True, dry_run: bool = False) -> dict[str, Any]:

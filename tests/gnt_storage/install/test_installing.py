@@ -317,13 +317,12 @@ def locked(directory: Path) -> Iterator[None]:
 def test_an_old_python_is_named(new: Payload) -> None:
     stdin = new.installation(verify=True, dry_run=True)
     size, _, rest = stdin.partition(b"\n")
+    old = "import sys; sys.version_info = (3, 9); exec(sys.stdin.read())"
     done = subprocess.run(
-        ["/usr/bin/python3", "-c", "import sys; sys.version_info = (3, 9); exec(sys.stdin.read())"],
-        input=rest[: int(size)],
-        capture_output=True,
-        check=False,
+        ["/usr/bin/python3", "-c", old], input=rest[: int(size)], capture_output=True, check=False
     )
-    assert b"3.11 or newer is needed" in done.stdout
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"3.11 or newer is needed" in done.stderr
 
 
 # --- interruptions ----------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from extstorage_common.errors import ConfigurationError
 from gnt_storage.install import payload
 from gnt_storage.install.agent import door
 from gnt_storage.install.agent.node import CONFIG
+from gnt_storage.nodes.program import COMMAND
 from gnt_storage.suite_provider import ProviderNotFound
 from tests.conftest import CHECKOUT, Site
 from tests.gnt_storage.install.conftest import SECRET, changed
@@ -61,7 +62,7 @@ def test_configuration_and_the_secrets_it_names(configured: Site, monkeypatch: p
     stdin = what.installation(verify=True, dry_run=False)
     size, _, rest = stdin.partition(b"\n")
     assert door.parts(rest[int(size) :])[2] == what.files
-    assert all(SECRET.strip() not in word.encode() for word in payload.COMMAND)
+    assert all(SECRET.strip() not in word.encode() for word in COMMAND)
     secret.unlink()
     with pytest.raises(ConfigurationError, match=f"names {secret}, which can't be read: No such file"):
         payload.gather({"file": "file"})
