@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import stat
 import tarfile
 from collections.abc import Iterable, Mapping
@@ -26,7 +27,7 @@ from extstorage_common.config import COMMON_OPTIONS, Option, SecretFile
 from extstorage_common.errors import ConfigurationError
 from gnt_storage import providers, suite_provider
 from gnt_storage.install.agent.files import Entry, Tree, link_to, tree_at
-from gnt_storage.install.agent.node import COMMANDS, CONFIG, SEARCHED
+from gnt_storage.install.agent.node import COMMANDS, CONFIG, HOOKS, SEARCHED
 from gnt_storage.nodes.program import program
 
 AGENT = tuple(
@@ -34,11 +35,13 @@ AGENT = tuple(
 )
 """The modules of ``agent``, each after those that it imports."""
 SYSTEM_FILES = (
-    ("tmpfiles", "etc/tmpfiles.d/ganeti-extstorage.conf", 0o644),
+    ("tmpfiles", "usr/local/lib/tmpfiles.d/ganeti-extstorage.conf", 0o644),
     ("cron.daily", "etc/cron.daily/ganeti-extstorage", 0o755),
     ("logrotate", "etc/logrotate.d/ganeti-extstorage", 0o644),
 )
 """What keeps the logs from growing, the same as in the Debian package: its name here, path and mode."""
+HOOK = re.compile(r"gnt_storage/hooks/([^/]+\.d/[A-Za-z0-9_-]+)")
+"""A hook in a release, by its path below Ganeti's own directory of hooks."""
 LOG_DIRECTORIES = (paths.GANETI_LOG_DIR.lstrip("/"),)
 
 
@@ -70,12 +73,15 @@ class Payload:
         return f"{__version__}-{digest.hexdigest()[:12]}"
 
     def links(self) -> dict[str, str]:
-        """The links into the release: of the command, and of providers."""
-        command = {f"{COMMANDS}/gnt-storage": "../lib/ganeti-extstorage/current/gnt_storage/gnt-storage"}
-        return command | {
-            f"{SEARCHED}/{name}": f"../../ganeti-extstorage/current/providers/{directory}"
-            for name, directory in self.providers.items()
-        }
+        """The links into the release: of the command, of Ganeti's hooks, of providers."""
+        release = "ganeti-extstorage/current"
+        links = {f"{COMMANDS}/gnt-storage": f"../lib/{release}/gnt_storage/gnt-storage"}
+        for path in self.tree:
+            if match := HOOK.fullmatch(path):
+                links[f"{HOOKS}/{match[1]}"] = f"../../../../usr/local/lib/{release}/{path}"
+        for name, directory in self.providers.items():
+            links[f"{SEARCHED}/{name}"] = f"../../{release}/providers/{directory}"
+        return links
 
     def installation(self, *, verify: bool, dry_run: bool) -> bytes:
         """The standard input of a command that installs it."""

@@ -76,7 +76,7 @@ class RolledOut(FileProvider):
             for volume in node.run("ls /run/ganeti-extstorage/attachments", check=False).stdout.split():
                 node.run(self.script("detach", volume), check=False)
         left = f"{BASE} {LOCAL} /etc/ganeti/extstorage /run/ganeti-extstorage /var/log/ganeti/extstorage"
-        left += " /etc/tmpfiles.d/ganeti-extstorage.conf /etc/*/ganeti-extstorage /usr/local/sbin/gnt-storage"
+        left += " /usr/local/lib/tmpfiles.d /etc/*/ganeti-extstorage /usr/local/sbin/gnt-storage"
         self.cluster.on_all(lambda node: node.run(f"rm -rf {left}"))
         self.cluster.master.run(f"rm -rf {self.pool}-* {NEW} {OLD}")
 

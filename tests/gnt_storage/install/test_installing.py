@@ -108,6 +108,23 @@ def test_upgrade_and_back(agent: Agent, old: Payload, new: Payload) -> None:
     assert set(agent.base()) >= {new.release, "current"}
 
 
+def test_hooks_come_and_go_with_the_version(agent: Agent, old: Payload, new: Payload) -> None:
+    hook = Entry(0o755, b"#!/bin/sh\necho hooked\n")
+    old.tree["gnt_storage/hooks/cluster-verify-post.d/storage"] = hook
+    stranger = agent.path("etc/ganeti/hooks/cluster-verify-post.d/mine")
+    stranger.parent.mkdir(parents=True)
+    stranger.symlink_to("/bin/true")
+    agent.install(old)
+    path = stranger.with_name("storage")
+    assert subprocess.run([path], capture_output=True, check=True).stdout == b"hooked\n"
+    answer = agent.install(new)
+    assert {"path": str(path.relative_to(agent.root)), "change": "removed", "diff": ""} in answer["changes"]
+    assert [one.name for one in stranger.parent.iterdir()] == ["mine"]
+    agent.install(old)
+    agent.uninstall("file")
+    assert [one.name for one in stranger.parent.iterdir()] == ["mine"]
+
+
 def test_releases_are_removed_an_hour_after(agent: Agent, old: Payload, new: Payload) -> None:
     agent.install(old)
     agent.install(new)
