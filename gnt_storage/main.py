@@ -14,6 +14,7 @@ from extstorage_common import __version__
 from extstorage_common.errors import ExtStorageError, Unforeseen
 from gnt_storage.commands.conformance import conformance
 from gnt_storage.commands.diagnose import diagnose
+from gnt_storage.commands.hook import hook
 from gnt_storage.commands.info import info
 from gnt_storage.commands.install import install
 from gnt_storage.commands.node import node
@@ -33,7 +34,7 @@ def cli() -> None:
     """
 
 
-for command in (conformance, diagnose, info, install, node, pool, uninstall):
+for command in (conformance, diagnose, hook, info, install, node, pool, uninstall):
     cli.add_command(command)
 
 

@@ -20,7 +20,7 @@ from gnt_storage.nodes import inventory, remote
 from gnt_storage.nodes.inventory import Node
 from gnt_storage.nodes.options import node_options
 from gnt_storage.survey import as_ganeti, findings, taking
-from gnt_storage.survey.findings import ERROR, Finding
+from gnt_storage.survey.findings import ERROR, WARNING, Finding
 from gnt_storage.survey.taking import Told
 
 NAMED = 4
@@ -124,18 +124,25 @@ def _print_as_ganeti(told: Sequence[Told]) -> None:
 
 
 def print_findings(found: Sequence[Finding], offline: Sequence[Node]) -> None:
-    """One line for what is wrong in the same way on several nodes."""
+    """Print a line for what is wrong in the same way on several nodes; first the errors."""
     for node in offline:
         click.echo(f"note: {node.name} is marked offline and was not asked")
-    same: dict[tuple[str, str, str], list[str]] = {}
+    for severity in (ERROR, WARNING):
+        for line in summary([finding for finding in found if finding.severity == severity]):
+            click.echo(f"{severity}: {line}")
+
+
+def summary(found: Sequence[Finding]) -> list[str]:
+    """One line for what is wrong in the same way on several nodes."""
+    same: dict[tuple[str, str], list[str]] = {}
     for finding in found:
-        same.setdefault((finding.severity, finding.provider, finding.problem), []).append(finding.node)
-    for (severity, provider, problem), names in same.items():
+        same.setdefault((finding.provider, finding.problem), []).append(finding.node)
+    lines = []
+    for (provider, problem), names in same.items():
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        where = ", ".join(names[:NAMED]) + more
-        click.echo(
-            f"{severity}: {where}: {problem if provider == findings.NODE else f'{provider}: {problem}'}"
-        )
+        about = "" if provider == findings.NODE else f"{provider}: "
+        lines.append(f"{', '.join(names[:NAMED])}{more}: {about}{problem}")
+    return lines
 
 
 def refuse_errors(found: Sequence[Finding]) -> None:

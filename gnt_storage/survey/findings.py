@@ -152,13 +152,9 @@ def _on_others(count: int) -> str:
 
 
 def _compared_nodes(documents: Documents) -> Iterator[Finding]:
-    for node, own, usual, count in differing({name: _versions(one) for name, one in documents.items()}):
-        yield Finding(
-            ERROR,
-            node,
-            NODE,
-            f"it has ganeti-extstorage {own or 'nowhere'}, {_others(count)} {usual or 'none'}",
-        )
+    versions = {name: version for name, one in documents.items() if (version := _versions(one))}
+    for node, own, usual, count in differing(versions):
+        yield Finding(ERROR, node, NODE, f"it has ganeti-extstorage {own}, {_others(count)} {usual}")
     same_version: dict[str, dict[str, str]] = defaultdict(dict)
     for name, one in documents.items():
         for version, digest in one["libraries"].values():
@@ -271,9 +267,9 @@ def _compared_options(pool: str, told: Mapping[str, Any], finding: Make) -> Iter
     if not any(told.values()):
         return
     there = {node: one for node, one in told.items() if one is not None}
-    for node in told:
-        if node not in there:
-            yield finding(node, f"its configuration has no pool '{pool}', which {_others(len(there))}")
+    for node, own, _, count in differing({node: node in there for node in told}):
+        has, have_not = ("a", " not") if own else ("no", "")
+        yield finding(node, f"its configuration has {has} pool '{pool}', which {_others(count)}{have_not}")
     for option in sorted({option for one in there.values() for option in one["options"]}):
         values = {node: one["options"].get(option) for node, one in there.items()}
         for node, own, usual, count in differing(values):

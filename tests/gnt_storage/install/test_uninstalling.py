@@ -12,7 +12,7 @@ import pytest
 
 from gnt_storage.install import payload
 from gnt_storage.install.agent.files import Entry
-from gnt_storage.install.agent.node import BASE, COMMANDS, CONFIG, CURRENT, RECORDS, SEARCHED
+from gnt_storage.install.agent.node import BASE, COMMANDS, CONFIG, CURRENT, HOOKS, RECORDS, SEARCHED
 from gnt_storage.install.payload import Payload
 from tests.conftest import Site
 from tests.gnt_storage.install.conftest import SECRET_PATH, Agent, with_secret
@@ -29,7 +29,8 @@ def paths(answer: dict[str, Any]) -> list[str]:
 def test_the_last_provider_takes_the_library(agent: Agent, old: Payload, new: Payload) -> None:
     agent.install(old)
     agent.install(new)
-    wanted = [f"{SEARCHED}/file", f"{COMMANDS}/gnt-storage", BASE]
+    hooks = [link for link in new.links() if link.startswith(HOOKS)]
+    wanted = [f"{SEARCHED}/file", f"{COMMANDS}/gnt-storage", *hooks, BASE]
     before = agent.state()
     assert paths(agent.uninstall("file", dry_run=True)) == wanted
     assert agent.state() == before
