@@ -97,7 +97,7 @@ class Workflow:
         """Connect this node, unless it is connected; prints the device, then URIs."""
         attachment = self._attachment(self.request.volume)
         if attachment is None or attachment.state != ATTACHED or not attachment.is_here():
-            backend, volume = self._find(self.request.volume)
+            backend, volume = self.find(self.request.volume)
             attachment = self._connect(backend, volume, attachment)
         else:
             # The door would have answered, were the link not lost or wrong.
@@ -111,14 +111,14 @@ class Workflow:
         if attachment is None:
             # After a restart nothing is here, but this node may still count as a holder.
             try:
-                backend, volume = self._find(name)
+                backend, volume = self.find(name)
             except NotFound:
                 return
             self._leave(backend, volume)
             return
         self._disconnect(attachment)
         try:
-            backend, volume = self._find(name)
+            backend, volume = self.find(name)
             self._leave(backend, volume)
         except NotFound:
             pass
@@ -128,7 +128,7 @@ class Workflow:
 
     def open(self) -> None:
         """Prove with the storage that the device is alive and right, then become a holder."""
-        backend, volume = self._find(self.request.volume)
+        backend, volume = self.find(self.request.volume)
         attachment = self._sound_attachment(backend, volume)
         connector = self._connector(attachment.connector)
         if not self.request.exclusive and not connector.is_coherent(attachment.device):
@@ -143,7 +143,7 @@ class Workflow:
         if attachment is not None and attachment.state == ATTACHED and attachment.is_here():
             self._connector(attachment.connector).flush(attachment.device)
         try:
-            backend, volume = self._find(self.request.volume)
+            backend, volume = self.find(self.request.volume)
         except NotFound:
             return
         holders.close_volume(backend, volume)
@@ -152,7 +152,7 @@ class Workflow:
         """Delete the volume for good; a volume that is not there is success."""
         name = self.request.volume
         try:
-            backend, volume = self._find(name)
+            backend, volume = self.find(name)
         except VolumeIncomplete as error:
             self._backend(self.pool(str(error.fields["pool"]))).discard_incomplete(name)
             return
@@ -171,7 +171,7 @@ class Workflow:
 
     def grow(self) -> None:
         """Grow the volume, and let this node's device show it."""
-        backend, volume = self._find(self.request.volume)
+        backend, volume = self.find(self.request.volume)
         if self.request.new_size > volume.size_mib:
             volume = backend.extend_volume(volume, self.request.new_size)
             crash_point("grow.extended")
@@ -184,12 +184,12 @@ class Workflow:
 
     def setinfo(self) -> None:
         """Keep Ganeti's text with the volume."""
-        backend, volume = self._find(self.request.volume)
+        backend, volume = self.find(self.request.volume)
         backend.set_metadata(volume, self.request.metadata)
 
     def snapshot(self) -> None:
         """Make a snapshot, which is a volume of its own; one that nobody uses is replaced."""
-        backend, volume = self._find(self.request.volume)
+        backend, volume = self.find(self.request.volume)
         with self._lock(self.request.snapshot):
             self._remove_old_snapshot(backend, volume)
             attachment = self._attachment(volume.name)
@@ -219,7 +219,7 @@ class Workflow:
         pool = self.pool(self.configuration.pool_for_new(self.request.parameters))
         return config.choose(pool, self.table, self.request.parameters)
 
-    def _find(self, name: str) -> tuple[Backend, Volume]:
+    def find(self, name: str) -> tuple[Backend, Volume]:
         """The volume and where it is.
 
         It is looked for in this node's record, in the pool that the request names, then in every
@@ -266,7 +266,7 @@ class Workflow:
     def _refuse_existing(self, name: str) -> None:
         """A volume is not made while a complete one of its name is in any pool that answers."""
         try:
-            backend, volume = self._find(name)
+            backend, volume = self.find(name)
         except (NotFound, Unreachable):
             return
         raise VolumeExists(size=volume.size_mib, where=backend.pool.name)

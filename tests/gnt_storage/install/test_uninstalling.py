@@ -29,7 +29,7 @@ def paths(answer: dict[str, Any]) -> list[str]:
 def test_the_last_provider_takes_the_library(agent: Agent, old: Payload, new: Payload) -> None:
     agent.install(old)
     agent.install(new)
-    hooks = [link for link in new.links() if link.startswith(HOOKS)]
+    hooks = sorted(link for link in new.links() if link.startswith(HOOKS))
     wanted = [f"{SEARCHED}/file", f"{COMMANDS}/gnt-storage", *hooks, BASE]
     before = agent.state()
     assert paths(agent.uninstall("file", dry_run=True)) == wanted

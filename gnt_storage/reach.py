@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Does the storage of an instance's disks answer?
+
+Ganeti takes a disk that can't be attached for one that is gone, succeeds, and forgets the volume; so the
+hooks ask first, on the node that would be asked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from extstorage_common import worker
+from extstorage_common.errors import NotFound, Unreachable
+from extstorage_common.request import Request
+from extstorage_common.workflow import Workflow
+from gnt_storage import ganeti, suite_provider
+from gnt_storage.nodes import inventory, remote
+
+COMMAND = ("env", "PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "gnt-storage", "hook", "reach")
+SECONDS = 300.0
+
+
+class StorageSilent(Unreachable):
+    """A disk's storage does not answer, or its node does not."""
+
+    template = "refused, since Ganeti would forget the disks of {instance}: {reason}"
+
+
+def refuse_unreachable(instance: str) -> None:
+    """Raise StorageSilent unless the storage of all ext disks of an instance answers on its node.
+
+    Providers that are not of this suite are let pass: nobody knows how to ask them.
+    """
+    configuration = ganeti.configuration() or {}
+    known = next((one for one in configuration["instances"].values() if one["name"] == instance), None)
+    disks = _ext_disks(configuration, known) if known else []
+    if known is None or not disks:
+        return
+    (node,) = [node for node in inventory.of_cluster() if node.uuid == known["primary_node"]]
+    if node.offline:
+        reason = (
+            f"its node {node.name} is marked offline; fail it over first: gnt-instance failover {instance}"
+        )
+        raise StorageSilent(instance=instance, reason=reason)
+    words = [word for disk in disks for word in disk]
+    (answer,) = remote.run([node], [*COMMAND, *words], timeout=SECONDS)
+    if answer.problem or answer.status:
+        said = answer.stderr.decode(errors="backslashreplace").strip().splitlines() or ["no word"]
+        raise StorageSilent(instance=instance, reason=f"{node.name}: {answer.problem or said[-1]}")
+
+
+def _ext_disks(configuration: dict[str, Any], instance: dict[str, Any]) -> list[tuple[str, str]]:
+    """The provider and volume of each disk on outside storage."""
+    disks = [configuration["disks"][uuid] for uuid in instance["disks"]]
+    return [(disk["logical_id"][0], disk["logical_id"][1]) for disk in disks if disk["dev_type"] == "ext"]
+
+
+def ask(provider: str, volume: str) -> None:
+    """Ask the storage, on this node, for a volume; that it is positively not there is an answer, too.
+
+    Raises Unreachable and the like, NotFound for a provider that is not here.
+    """
+    own = suite_provider.find(provider)
+    if not suite_provider.is_of_suite(own):
+        return
+    found = suite_provider.load(provider)
+    request = Request("close", {"VOL_NAME": volume, "EXTP_PROVIDER": provider})
+    workflow = Workflow(request, found.configuration, found.backend)
+
+    def find(deadline: Any, asking: Any) -> list[str]:
+        workflow.deadline, workflow.asking = deadline, asking
+        try:
+            workflow.find(volume)
+        except NotFound:
+            pass
+        return []
+
+    worker.run(find, provider, workflow.likely_pool()["timeout"], lambda pool: None)
