@@ -16,7 +16,7 @@ from gnt_storage.nodes.options import node_options
 @click.argument("providers", metavar="PROVIDER...", nargs=-1, required=True)
 @node_options
 @click.option("--all", "everywhere", is_flag=True, help="All nodes of the cluster.")
-@click.option("--config", is_flag=True, help="Remove their configuration, too, with its secrets.")
+@click.option("--config", is_flag=True, help="Remove their configuration, too, with the secrets beside it.")
 @click.option(
     "--force",
     is_flag=True,

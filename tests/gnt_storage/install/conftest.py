@@ -117,8 +117,9 @@ def agent(site: Site) -> Agent:
 
 @pytest.fixture
 def new(site: Site) -> Payload:
-    """This version of the suite with the provider ``file``."""
-    what = Payload({"file": "file"}, payload.suite())
+    """This version of the suite, without its command, with the provider ``file``."""
+    tree = {path: entry for path, entry in payload.suite().items() if not path.startswith("gnt_storage/")}
+    what = Payload({"file": "file"}, tree)
     text = f"[default]\ndirectory = {site.pool}\ntimeout = 20\n"
     what.files[f"{CONFIG}/file.conf"] = Entry(0o644, text.encode())
     return what
@@ -130,7 +131,11 @@ def old(new: Payload) -> Payload:
     return changed(
         new,
         {"extstorage_common/__init__.py": b'__version__ = "0.0.9"\n', "extstorage_common/gone.py": b""},
-        {f"{CONFIG}/file.conf": new.files[f"{CONFIG}/file.conf"].content.replace(b"20", b"10")},
+        {
+            f"{CONFIG}/file.conf": new.files[f"{CONFIG}/file.conf"].content.replace(
+                b"timeout = 20", b"timeout = 10"
+            )
+        },
     )
 
 

@@ -30,6 +30,7 @@ def mode(path: Path) -> int:
 
 
 def test_from_nothing(agent: Agent, new: Payload) -> None:
+    new.tree = payload.suite()
     answer = agent.install(new)
     assert (answer["result"], answer["status"], answer["reason"]) == ("changed", 0, "")
     assert {change["change"] for change in answer["changes"]} == {"added"}
@@ -126,10 +127,11 @@ def test_hooks_come_and_go_with_the_version(agent: Agent, old: Payload, new: Pay
 
 
 def test_releases_are_removed_an_hour_after(agent: Agent, old: Payload, new: Payload) -> None:
+    past = time.time() - 7200
     agent.install(old)
+    os.utime(agent.path(BASE, old.release), (past, past))
     agent.install(new)
     assert old.release in agent.base()
-    past = time.time() - 7200
     os.utime(agent.path(BASE, old.release), (past, past))
     agent.install(changed(new, {"extstorage_common/more.py": b""}))
     assert old.release not in agent.base()
@@ -217,6 +219,18 @@ def test_a_secret_that_others_could_read_is_mended(agent: Agent, new: Payload) -
     assert (mode(agent.path(SECRET_PATH)), agent.path(SECRET_PATH).stat().st_uid) == (0o600, os.geteuid())
 
 
+def test_in_directories_that_pass_on_their_group(agent: Agent, new: Payload) -> None:
+    """As Debian had /usr/local for its group staff: what is installed is root's alone."""
+    for path in ("usr/local/lib", CONFIG):
+        agent.path(path).mkdir(parents=True)
+        os.chown(agent.path(path), -1, 50)
+        agent.path(path).chmod(0o2775)
+    agent.install(new)
+    files = [path for path in agent.root.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert {path.stat().st_gid for path in files} == {os.getegid()}
+    assert agent.install(new)["result"] == "unchanged"
+
+
 # --- what can't be ----------------------------------------------------------------------------------
 
 
@@ -241,10 +255,12 @@ def test_the_old_stays_if_the_new_does_not_verify(agent: Agent, old: Payload, ne
 
 
 def test_a_full_disk_changes_nothing(agent: Agent, old: Payload, new: Payload) -> None:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", agent.root], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", agent.root], check=True)
     try:
         agent.install(old)
         base = agent.base()
+        free = os.statvfs(agent.root)
+        agent.path("filler").write_bytes(bytes(free.f_bavail * free.f_frsize - (64 << 10)))
         answer = agent.install(new)
         assert (answer["result"], answer["status"]) == ("failed", 11)
         assert answer["reason"].endswith("No space left on device")
