@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
 NEW = "/root/suite"
 OLD = "/root/suite-before"
 BASE = "/usr/local/lib/ganeti-extstorage"
+HOOK = "/etc/ganeti/hooks/cluster-verify-post.d/ganeti-extstorage"
 
 
 class RolledOut(FileProvider):
     """The provider ``file``, for our command on the master to install."""
 
-    pool = "/srv/shared/rolled-out"
+    # Loop devices are counted by their path, and all clusters of a machine share them.
+    pool = f"/srv/shared/rolled-out-{os.getpid()}"
 
     def prepare(self) -> None:
         """Put this version and one before on the master, and configure a pool there."""
@@ -76,7 +79,7 @@ class RolledOut(FileProvider):
             for volume in node.run("ls /run/ganeti-extstorage/attachments", check=False).stdout.split():
                 node.run(self.script("detach", volume), check=False)
         left = f"{BASE} {LOCAL} /etc/ganeti/extstorage /run/ganeti-extstorage /var/log/ganeti/extstorage"
-        left += " /usr/local/lib/tmpfiles.d /etc/*/ganeti-extstorage /usr/local/sbin/gnt-storage"
+        left += f" /usr/local/lib/tmpfiles.d /etc/*/ganeti-extstorage /usr/local/sbin/gnt-storage {HOOK}"
         self.cluster.on_all(lambda node: node.run(f"rm -rf {left}"))
         self.cluster.master.run(f"rm -rf {self.pool}-* {NEW} {OLD}")
 
@@ -116,6 +119,7 @@ def test_rolled_out_upgraded_node_by_node_and_taken_away(suite: RolledOut, clust
     assert suite.results("install --all file", OLD) == everywhere(cluster, "changed")
     assert suite.results("install --all file", OLD) == everywhere(cluster, "unchanged")
     assert suite.versions() == ["0.0.9"] * 3
+    cluster.on_all(lambda node: node.run(f"test -x {HOOK}"))
     web = Web(suite, "web", one)
     web.add()
     web.write()
@@ -162,7 +166,8 @@ def is_not_uninstalled_in_use(suite: RolledOut, web: Instance) -> None:
 
 def is_bare(cluster: Cluster) -> bool:
     """Whether no node has anything of the suite but configuration."""
-    listing = f"ls {BASE} {LOCAL} /usr/local/sbin/* /etc/cron.daily/ganeti-extstorage 2>/dev/null"
+    parts = f"{BASE} {LOCAL} {HOOK} /usr/local/sbin/* /etc/cron.daily/ganeti-extstorage"
+    listing = f"ls {parts} 2>/dev/null"
     return all(node.run(listing, check=False).stdout == "" for node in cluster.nodes)
 
 
