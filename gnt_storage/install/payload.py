@@ -56,12 +56,14 @@ class Payload:
     """What nodes shall have: ``providers`` are names with their directories in the release.
 
     ``files`` are by their paths from the root directory; of these, ``secrets`` are never shown.
+    ``command_needs`` are modules without which a node gets no command and no hooks.
     """
 
     providers: dict[str, str]
     tree: Tree = field(default_factory=dict)
     files: Tree = field(default_factory=dict)
     secrets: list[str] = field(default_factory=list)
+    command_needs: tuple[str, ...] = ("click", "rich")
 
     @property
     def release(self) -> str:
@@ -90,6 +92,7 @@ class Payload:
             "release": self.release,
             "providers": self.providers,
             "links": self.links(),
+            "command_needs": self.command_needs,
             "secrets": self.secrets,
             "log_directories": LOG_DIRECTORIES,
             "verify": verify,

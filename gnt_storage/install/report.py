@@ -28,7 +28,8 @@ class NodesFailed(ExtStorageError):
 
 @dataclass(frozen=True)
 class NodeResult:
-    """One node: ``result`` is changed, unchanged, failed, unreachable or skipped; ``reason`` says why.
+    """One node: ``result`` is changed, unchanged, failed, unreachable or skipped; ``reason`` says why, or
+    what else there is to say.
 
     ``status`` is an exit status of the suite; ``changes`` have a path, what changed and perhaps a diff.
     """

@@ -12,7 +12,7 @@ import tarfile
 from collections.abc import Callable
 from typing import Any
 
-from gnt_storage.install.agent.files import Change, Entry, Tree
+from gnt_storage.install.agent.files import Change, Done, Entry, Tree
 from gnt_storage.install.agent.installing import Installing
 from gnt_storage.install.agent.node import NO_SPACE, REFUSED, Stop
 from gnt_storage.install.agent.uninstalling import Uninstalling
@@ -34,7 +34,7 @@ def parts(archive: bytes) -> tuple[dict[str, Any], Tree, Tree]:
     return request, trees["tree"], trees["root"]
 
 
-def work(archive: bytes, root: str) -> list[Change]:
+def work(archive: bytes, root: str) -> Done:
     """Do what the archive asks for below ``root``. Raises Stop, OSError."""
     request, tree, files = parts(archive)
     if request["action"] == "install":
@@ -42,12 +42,12 @@ def work(archive: bytes, root: str) -> list[Change]:
     return Uninstalling(root, request).run()
 
 
-def answer(do: Callable[[], list[Change]]) -> dict[str, Any]:
+def answer(do: Callable[[], Done]) -> dict[str, Any]:
     """What came of it: changed, unchanged, or failed with an exit status of the suite and a reason."""
     changes: list[Change] = []
-    status, reason = 0, ""
+    status = 0
     try:
-        changes = do()
+        changes, reason = do()
     except Stop as stop:
         status, reason = stop.status, str(stop)
     except OSError as error:

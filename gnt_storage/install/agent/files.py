@@ -34,6 +34,13 @@ class Change(NamedTuple):
     diff: str = ""
 
 
+class Done(NamedTuple):
+    """What was done: every change, and what else there is to say."""
+
+    changes: list[Change]
+    note: str = ""
+
+
 Tree = dict[str, Entry]
 """Entries by their paths from some directory."""
 

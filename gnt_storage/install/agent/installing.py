@@ -15,6 +15,7 @@ from typing import Any
 
 from gnt_storage.install.agent.files import (
     Change,
+    Done,
     Entry,
     Tree,
     compare,
@@ -53,16 +54,36 @@ class Installing(Node):
         super().__init__(root, request)
         self.tree = tree
         self.files = files
-        self.links: dict[str, str] = request["links"]
+        self.missing = self._missing_modules()
+        self.links = {path: link for path, link in request["links"].items() if self._is_usable(path)}
         self.secrets: list[str] = request["secrets"]
 
-    def run(self) -> list[Change]:
-        """Make the node have it all; returns what was changed. Raises Stop, OSError."""
+    def run(self) -> Done:
+        """Make the node have it all. Raises Stop, OSError."""
         self.refuse_package()
         self._refuse_strangers()
         changes = self.changes()
-        if self.request["dry_run"] or not changes:
-            return changes
+        if changes and not self.request["dry_run"]:
+            self._change()
+        missing = " and ".join(f"python3-{name}" for name in self.missing)
+        return Done(
+            changes, f"without the command and Ganeti's hooks, which need {missing}" if missing else ""
+        )
+
+    def _missing_modules(self) -> list[str]:
+        """The modules that the command needs, and only the command, and that are not here."""
+        find = (
+            "import importlib.util, sys; print(*(n for n in sys.argv[1:] if not importlib.util.find_spec(n)))"
+        )
+        command = ["/usr/bin/python3", "-I", "-c", find, *self.request["command_needs"]]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    def _is_usable(self, path: str) -> bool:
+        """Whether a link makes sense: a hook that can't run would keep Ganeti from working."""
+        return not self.missing or os.path.dirname(path) == SEARCHED
+
+    def _change(self) -> None:
         with self.locked():
             self.discard_debris()
             self._make_log_directories()
@@ -78,7 +99,6 @@ class Installing(Node):
                 raise
             self._remove_obsolete()
             self._discard_retired()
-        return changes
 
     def _refuse_strangers(self) -> None:
         """Raise Stop where a name is taken by what no installation made, or a provider would be lost."""

@@ -7,22 +7,22 @@ import contextlib
 import os
 import shutil
 
-from gnt_storage.install.agent.files import Change, crash_point, entry_at, read
+from gnt_storage.install.agent.files import Change, Done, crash_point, entry_at, read
 from gnt_storage.install.agent.node import BASE, BUSY, CONFIG, CURRENT, RECORDS, REFUSED, SEARCHED, Node, Stop
 
 
 class Uninstalling(Node):
     """The request names ``providers`` and, of the last one, ``files``; ``config`` takes theirs, too."""
 
-    def run(self) -> list[Change]:
-        """Remove what is asked for; returns what was there. Raises Stop, OSError."""
+    def run(self) -> Done:
+        """Remove what is asked for. Raises Stop, OSError."""
         self.refuse_package()
         for name in self.request["providers"]:
             self._refuse_use(name)
         paths = self._paths()
         changes = [Change(path, "removed") for path in paths]
         if self.request["dry_run"] or not changes:
-            return changes
+            return Done(changes)
         with self.locked():
             self.discard_debris()
             for path in paths:
@@ -31,7 +31,7 @@ class Uninstalling(Node):
         for directory in (BASE, SEARCHED, os.path.dirname(SEARCHED), CONFIG):
             with contextlib.suppress(OSError):  # not empty, or not there
                 os.rmdir(self.path(directory))
-        return changes
+        return Done(changes)
 
     # --- who uses it ------------------------------------------------------------------------------
 

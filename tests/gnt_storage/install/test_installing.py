@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,24 @@ def test_hooks_come_and_go_with_the_version(agent: Agent, old: Payload, new: Pay
     agent.install(old)
     agent.uninstall("file")
     assert [one.name for one in stranger.parent.iterdir()] == ["mine"]
+
+
+def test_no_hook_without_what_it_needs(agent: Agent, new: Payload) -> None:
+    """A hook that fails would keep Ganeti from working."""
+    new.tree["gnt_storage/hooks/instance-remove-pre.d/storage"] = Entry(0o755, b"#!/bin/false\n")
+    hook = agent.path("etc/ganeti/hooks/instance-remove-pre.d/storage")
+    agent.install(new)
+    assert hook.exists()
+    lacking = replace(new, command_needs=("click", "nosuch"))
+    for result in ("changed", "unchanged"):
+        answer = agent.install(lacking)
+        assert (answer["result"], answer["status"]) == (result, 0)
+        assert answer["reason"] == "without the command and Ganeti's hooks, which need python3-nosuch"
+    assert not hook.is_symlink()
+    assert not agent.path(COMMANDS, "gnt-storage").is_symlink()
+    assert agent.verify().returncode == 0
+    assert agent.install(new)["reason"] == ""
+    assert hook.exists()
 
 
 def test_releases_are_removed_an_hour_after(agent: Agent, old: Payload, new: Payload) -> None:
