@@ -154,3 +154,16 @@ def test_reserving_takes_from_nobody_that_may_live(mode: str) -> None:
     assert holders.reserve(as_backend(storage), VOLUME, ["n2"]) is True
     assert storage.modes() == {"n1": EXCLUSIVE}
     assert storage.fenced == []
+
+
+def test_a_node_that_left_is_fenced_before_it_is_no_holder_any_more() -> None:
+    storage = Storage(Holder("n2", SHARED), Holder("n3", SHARED), alive=["n2"], rivals=1)
+    holding_when_fenced = []
+    storage.fence = lambda volume, holder: holding_when_fenced.append(storage.modes())  # type: ignore[method-assign]
+    released = holders.release(as_backend(storage), VOLUME, "n2")
+    assert released is not None
+    assert released.node == "n2"
+    assert holding_when_fenced[0] == {"n2": SHARED, "n3": SHARED}
+    assert storage.modes() == {"n3": SHARED}
+    assert holders.release(as_backend(storage), VOLUME, "n4") is None
+    assert storage.modes() == {"n3": SHARED}
