@@ -133,6 +133,12 @@ class Cluster:
         """Run a command on the master node; see Node.run. Ganeti's questions are answered with no."""
         return self.master.run(command, check=check)
 
+    def fails(self, command: str) -> str:
+        """Run a command on the master node that must fail; all that it wrote."""
+        done = self.gnt(command, check=False)
+        assert done.returncode, f"{command} did not fail:\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
     def add_instance(self, name: str, disk: str, node: Node, hypervisor: str = "fake") -> None:
         """Make, install and start an instance; ``disk`` is for example ``-t sharedfile --disk 0:size=8``."""
         self.gnt(

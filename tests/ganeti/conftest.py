@@ -16,11 +16,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.ganeti.cluster import DIRECTORY, Cluster
+pytest.register_assert_rewrite("tests.ganeti.instances", "tests.ganeti.providers")
+
+from tests.ganeti.cluster import DIRECTORY, Cluster  # noqa: E402
+from tests.ganeti.instances import Instance, is_empty  # noqa: E402
+from tests.ganeti.matrix import Matrix  # noqa: E402
+from tests.ganeti.providers import PROVIDERS  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from tests.ganeti.providers import Provider
+
+MATRIX = pytest.StashKey[Matrix]()
+BROKEN = pytest.StashKey[bool]()
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -57,10 +66,130 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def leave_no_instance(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Give each test the cluster without instances and with all nodes."""
+    """Give each test that takes the cluster alone one without instances and with all nodes."""
     yield
-    if cluster := request.node.funcargs.get("cluster"):
+    cluster = request.node.funcargs.get("cluster")
+    if cluster and "stage" not in request.fixturenames:
         cluster.reset()
+
+
+# --- our providers ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=PROVIDERS, ids=lambda provider: provider.name, scope="session")
+def provider(request: pytest.FixtureRequest, cluster: Cluster, package: Path) -> Iterator[Provider]:
+    """Each provider in turn, installed on all nodes."""
+    provider = request.param(cluster)
+    provider.install(package)
+    yield provider
+    provider.uninstall()
+
+
+class Stage:
+    """The cluster with at most one instance on it, which a test that went well leaves to the next one."""
+
+    def __init__(self, provider: Provider) -> None:
+        self.provider = provider
+        self.instance: Instance | None = None
+
+    def running(self, hypervisor: str) -> Instance:
+        """An instance that runs, with data on its disk: the one that is there, or else a new one."""
+        if self.instance and self.instance.hypervisor == hypervisor:
+            return self.instance
+        self.empty()
+        name = {"fake": "web", "kvm": "vm"}[hypervisor]
+        instance = Instance(self.provider, name, self.provider.cluster.nodes[0], hypervisor)
+        try:
+            instance.add()
+            instance.write()
+            instance.runs()
+        except Exception:
+            self.sweep()
+            raise
+        self.instance = instance
+        return instance
+
+    def empty(self) -> None:
+        """Remove the instance; nothing of it is left."""
+        if self.instance:
+            instance, self.instance = self.instance, None
+            instance.remove()
+
+    def end(self, test: pytest.Item) -> None:
+        """Check that a test left all as it should be. Sweep up if not, or if it has failed by itself."""
+        if test.stash.get(BROKEN, False):
+            self.sweep()
+            return
+        try:
+            if self.instance:
+                self.instance.runs()
+            else:
+                assert self.provider.cluster.gnt("gnt-instance list --no-headers").stdout == ""
+                is_empty(self.provider)
+        except Exception:
+            self.sweep()
+            raise
+
+    def sweep(self) -> None:
+        """Make room for the next test, whatever there is."""
+        self.instance = None
+        for node in self.provider.cluster.nodes:
+            if not node.running:
+                node.restart()
+        self.provider.mend()
+        self.provider.cluster.reset()
+        self.provider.clear()
+
+
+@pytest.fixture(scope="session")
+def stage(provider: Provider) -> Iterator[Stage]:
+    """One stage for all tests with a provider, empty before and after."""
+    stage = Stage(provider)
+    yield stage
+    stage.empty()
+
+
+@pytest.fixture
+def web(stage: Stage, request: pytest.FixtureRequest) -> Iterator[Instance]:
+    """An instance that runs under the fake hypervisor, alone; after the test it must run, on any node."""
+    yield stage.running("fake")
+    stage.end(request.node)
+
+
+@pytest.fixture
+def machine(stage: Stage, request: pytest.FixtureRequest) -> Iterator[Instance]:
+    """The same under KVM."""
+    yield stage.running("kvm")
+    stage.end(request.node)
+
+
+@pytest.fixture
+def new(stage: Stage, provider: Provider, request: pytest.FixtureRequest) -> Iterator[Instance]:
+    """An instance to be made on the second node, and to be removed without a trace."""
+    stage.empty()
+    yield Instance(provider, "new", provider.cluster.nodes[1])
+    stage.end(request.node)
+
+
+# --- reports ----------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Prepare the matrix, and order the tests: those with our providers come last, when these are installed.
+
+    Of these, those follow each other that can share an instance.
+    """
+    config.stash.setdefault(MATRIX, Matrix()).expect(items)
+
+    def place(item: pytest.Item) -> tuple[str, list[bool]]:
+        provider = getattr(getattr(item, "callspec", None), "params", {}).get("provider")
+        if not provider:
+            return "", []
+        fixtures = getattr(item, "fixturenames", ())
+        return provider.name, [name in fixtures for name in ("new", "machine", "web")]
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(hookwrapper=True)  # type: ignore[untyped-decorator, unused-ignore]
@@ -68,6 +197,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, object, None
     """Show the nodes' logs with a test that failed."""
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]
-    cluster = getattr(item, "funcargs", {}).get("cluster")
-    if cluster and report.failed:
-        report.sections.append(("Ganeti", cluster.logs()))
+    item.config.stash[MATRIX].note(item, report)
+    if report.failed:
+        item.stash[BROKEN] = True
+        if cluster := getattr(item, "funcargs", {}).get("cluster"):
+            report.sections.append(("Ganeti", cluster.logs()))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the matrix."""
+    if lines := config.stash[MATRIX].lines():
+        terminalreporter.section("Ganeti's commands")
+        for line in lines:
+            terminalreporter.write_line(line)

@@ -1,227 +1,256 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A provider of ours on the cluster's nodes, and what its volumes must look like after each command."""
+"""Our providers on the cluster's nodes: what they leave there and at the storage, and how to break them.
+
+A further provider joins the matrix of ``docs/ganeti.rst`` as a subclass of :class:`Provider`, added to
+``PROVIDERS``.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, ClassVar
+
+from tests.ganeti import leftovers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.ganeti.cluster import Cluster
     from tests.ganeti.nodes import Node
 
-DOOR = "/usr/share/ganeti-extstorage/extstorage_common/door"
 INSTALLED = "/usr/share/ganeti/extstorage"
 LOCAL = "/usr/local/lib/ganeti/extstorage"
 """Where an administrator's own providers are; what is here wins over what is installed."""
-BLOCK = 4096
+RUN = "/run/ganeti-extstorage"
+LINKS = "/dev/ganeti-extstorage"
+
+# All that our scripts keep on a node, a line each: volumes with a record and with a link that leads to a
+# device, and whatever should not be there after a call.
+STATE = f"""
+ls {RUN}/attachments 2>/dev/null | sed 's/^/record /'
+for link in $(ls -A {LINKS}); do
+    if [ -b {LINKS}/$link ]; then echo "link $link"; else echo "wrong: link without device: $link"; fi
+done
+for record in $(grep -L '^state attached$' {RUN}/attachments/* 2>/dev/null); do
+    echo "wrong: unfinished $record"
+done
+for lock in $(ls {RUN}/locks 2>/dev/null); do
+    flock --nonblock {RUN}/locks/$lock true || echo "wrong: held lock $lock"
+done
+"""
 
 
-class FileProvider:
-    """The provider ``file`` on a directory that all nodes share; ``other`` is the same under another name.
+class Provider(ABC):
+    """One provider; ``other`` is the same under another name, with a pool of its own."""
 
-    A further provider of the matrix is a class with these attributes and methods.
-    """
-
-    name = "file"
-    other = "file2"
-    pool = "/srv/shared/pool"
+    name: ClassVar[str]
+    other: ClassVar[str]
+    half_made: ClassVar[str]
+    """The crash point at which a volume is half-made."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
 
     def install(self, package: Path) -> None:
-        """Install our package on all nodes, and configure two pools."""
+        """Install our package on all nodes, and configure the provider and the other one."""
         self.cluster.on_all(lambda node: self._install_on(node, package))
+        self.configure()
         for name in (self.name, self.other):
-            self.gnt_storage(self.cluster.master, f"pool init {name}")
+            self.cluster.master.run(f"gnt-storage pool init {name}")
 
     def _install_on(self, node: Node, package: Path) -> None:
         node.install(package)
-        node.run(f"mkdir -p {LOCAL}; ln -sfn {INSTALLED}/file {LOCAL}/{self.other}")
-        for name in (self.name, self.other):
-            node.put(f"/etc/ganeti/extstorage/{name}.conf", f"[gold]\ndirectory = {self.pool}-{name}\n")
+        node.run(f"mkdir -p {LOCAL}; ln -sfn {INSTALLED}/{self.name} {LOCAL}/{self.other}")
+
+    def configure(self, options: str = "") -> None:
+        """Write the configuration of both on all nodes; ``options`` are more lines for the first."""
+        for name, more in ((self.name, options), (self.other, "")):
+            text = f"[gold]\n{self.pool_options(name)}{more}\n"
+            path = f"/etc/ganeti/extstorage/{name}.conf"
+            self.cluster.on_all(lambda node, path=path, text=text: node.put(path, text))  # type: ignore[misc]
 
     def uninstall(self) -> None:
         """Leave the nodes as they were."""
+        self.mend()
         self.clear()
-        left = f"{LOCAL} /etc/ganeti/extstorage /run/ganeti-extstorage"
+        left = f"{LOCAL} /etc/ganeti/extstorage {RUN}"
         self.cluster.on_all(lambda node: node.run(f"dpkg --purge ganeti-extstorage; rm -rf {left}"))
-        self.cluster.master.run(f"rm -rf {self.pool}-*")
+        self.forget_pools()
 
-    def gnt_storage(self, node: Node, arguments: str) -> str:
-        """Our own command on a node."""
-        return node.run(f"gnt-storage {arguments}").stdout
+    def mend(self) -> None:
+        """Undo whatever a test that failed has broken."""
+        self.cluster.on_all(lambda node: node.run(f"rm -rf {LOCAL}/{self.name}"))
+        self.bring_back()
+        self.configure()
 
     def clear(self) -> None:
-        """Remove what a test that failed left, as far as it can be."""
+        """Remove all volumes, attached or not."""
         for node in self.cluster.nodes:
-            self.mend(node)
-            for volume in node.run("ls /run/ganeti-extstorage/attachments", check=False).stdout.split():
+            for volume in node.run(f"ls {RUN}/attachments", check=False).stdout.split():
                 node.run(self.script("detach", volume), check=False)
-        self.cluster.master.run(f"rm -rf {self.pool}-*/[0-9a-z]*")
+        self.empty_pools()
 
     def script(self, action: str, volume: str, variables: str = "") -> str:
         """The shell command line with which a person calls a script."""
         return f"cd / && VOL_NAME={volume} {variables} {INSTALLED}/{self.name}/{action}"
 
-    # --- what is really there ---------------------------------------------------------------------
+    # --- the storage ------------------------------------------------------------------------------
 
+    @abstractmethod
+    def pool_options(self, name: str) -> str:
+        """The lines that configure the pool of the provider ``name``."""
+
+    @abstractmethod
     def volumes(self, name: str = "") -> list[str]:
-        """Everything in the pool: volumes, and whatever else should not be there."""
-        return self.cluster.master.run(f"ls {self.pool}-{name or self.name}").stdout.split()
+        """All in the pool (of the provider ``name``): volumes, and what else should not be there."""
 
-    def attached(self, node: Node) -> list[str]:
-        """The volumes for which a node has a device and a record."""
-        directory = "/run/ganeti-extstorage/attachments"
-        records = node.run(f"ls {directory} 2>/dev/null", check=False).stdout.split()
-        links = node.run("ls /dev/ganeti-extstorage").stdout.split()
-        assert records == links, f"{node.name}: records {records}, links {links}"
-        for link in links:
-            node.run(f"test -b /dev/ganeti-extstorage/{link}")
-        return links
-
-    def devices(self) -> int:
-        """How many loop devices there are on the pools, on all nodes together."""
-        listed = self.cluster.master.run("losetup --list --noheadings --output BACK-FILE").stdout
-        return listed.count(self.pool)
-
+    @abstractmethod
     def holders(self, volume: str, name: str = "") -> dict[str, str]:
         """The nodes that hold a volume, and how."""
+
+    @abstractmethod
+    def devices(self) -> int:
+        """How many devices of the pools' volumes there are, on all nodes together."""
+
+    @abstractmethod
+    def stray_device(self, node: Node, volume: str) -> contextlib.AbstractContextManager[None]:
+        """Let a node have one more device of a volume, which nobody knows of, for a while."""
+
+    @abstractmethod
+    def take_away(self) -> None:
+        """Let the storage be unreachable from every node, until ``bring_back``."""
+
+    @abstractmethod
+    def hang(self) -> None:
+        """Let every call that asks the storage sleep, until ``bring_back``."""
+
+    @abstractmethod
+    def bring_back(self) -> None:
+        """Undo :meth:`take_away` and :meth:`hang`."""
+
+    @abstractmethod
+    def overwrite(self, volume: str, text: str) -> None:
+        """Write into a volume at the storage, behind everybody's back."""
+
+    @abstractmethod
+    def empty_pools(self) -> None:
+        """Delete all volumes."""
+
+    @abstractmethod
+    def forget_pools(self) -> None:
+        """Delete the pools."""
+
+    # --- the nodes --------------------------------------------------------------------------------
+
+    def attached(self) -> dict[str, list[str]]:
+        """The volumes that each running node has a device, a link and a record of; only nodes that have any.
+
+        Raises AssertionError if a node has anything half, or a held lock.
+        """
+        nodes = [node for node in self.cluster.nodes if node.running]
+        with ThreadPoolExecutor(len(nodes)) as pool:
+            told = pool.map(lambda node: node.run(STATE, check=False).stdout.splitlines(), nodes)
+        found = {}
+        for node, lines in zip(nodes, told, strict=True):
+            records = [line.removeprefix("record ") for line in lines if line.startswith("record ")]
+            links = [line.removeprefix("link ") for line in lines if line.startswith("link ")]
+            assert lines == [f"record {name}" for name in records] + [f"link {name}" for name in links]
+            assert records == links, f"{node.name}: records {records}, links {links}"
+            if links:
+                found[node.name] = links
+        return found
+
+    # --- breaking and mending ---------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def broken(self, node: Node, **scripts: str) -> Iterator[None]:
+        """Let scripts on one node be others for a while: lines of shell, ``$real`` calls the real one."""
+        own = f"{LOCAL}/{self.name}"
+        node.run(f"mkdir {own} && ln -s {INSTALLED}/{self.name}/* {own}")
+        for action, lines in scripts.items():
+            node.run(f"rm {own}/{action}")
+            text = f"#!/bin/sh\nreal={INSTALLED}/{self.name}/{action}\n{lines}\n"
+            node.put(f"{own}/{action}", text, mode=0o755)
+        try:
+            yield
+        finally:
+            node.run(f"rm -r {own}")
+
+    def failing(self, node: Node, action: str, when: str = "true") -> contextlib.AbstractContextManager[None]:
+        """Let one script fail on one node for a while, as long as the shell finds that ``when`` is so."""
+        said = f"{self.name}: {action} failed on purpose"
+        return self.broken(node, **{action: f'if {when}; then echo "{said}" >&2; exit 9; fi\nexec $real'})
+
+
+class FileProvider(Provider):
+    """The provider ``file`` on a directory that all nodes share."""
+
+    name = "file"
+    other = "file2"
+    half_made = "file.made"
+    pool = "/srv/shared/pool"
+    marker = ".ganeti-extstorage-pool"
+
+    def pool_options(self, name: str) -> str:
+        return f"directory = {self.pool}-{name}\n"
+
+    def volumes(self, name: str = "") -> list[str]:
+        directory = f"{self.pool}-{name or self.name}"
+        listed = self.cluster.master.run(f"[ ! -d {directory} ] || ls -A {directory}").stdout.split()
+        return [entry for entry in listed if entry != self.marker]
+
+    def holders(self, volume: str, name: str = "") -> dict[str, str]:
         lines = self.cluster.master.run(
             f"cat {self.pool}-{name or self.name}/{volume}/holders-* 2>/dev/null", check=False
         ).stdout.splitlines()
         words = [line.split() for line in lines if line.startswith("holder ")]
         return {node: mode for _, node, mode, *_ in words}
 
-    # --- breaking and mending ---------------------------------------------------------------------
+    def devices(self) -> int:
+        """Loop devices belong to the kernel: those of another cluster on this machine do not count."""
+        shared = leftovers.filesystem(self.cluster.directory / "shared")
+        return len(
+            [loop for loop in leftovers.loops() if loop.filesystem == shared and self.pool in loop.file]
+        )
+
+    @contextlib.contextmanager
+    def stray_device(self, node: Node, volume: str) -> Iterator[None]:
+        disk = f"{self.pool}-{self.name}/{volume}/disk"
+        device = node.run(f"losetup --find --show {disk}").stdout.strip()
+        yield
+        node.run(f"losetup --detach {device}")
 
     def take_away(self) -> None:
-        """Let the storage be unreachable from every node, as an unmounted share is."""
-        self.cluster.master.run(
-            f"mv {self.pool}-{self.name} {self.pool}.away && mkdir {self.pool}-{self.name}"
-        )
+        """As an unmounted share is: the directory is there, and empty."""
+        pool = f"{self.pool}-{self.name}"
+        self.cluster.master.run(f"mv {pool} {self.pool}.away && mkdir {pool}")
+
+    def hang(self) -> None:
+        """With a FIFO in the marker's place: whoever opens it sleeps, as before a dead server."""
+        marker = f"{self.pool}-{self.name}/{self.marker}"
+        self.cluster.master.run(f"mv {marker} {marker}.away && mkfifo {marker}")
 
     def bring_back(self) -> None:
-        """Undo :meth:`take_away`."""
+        """A pool that has timed out is left alone for some seconds; those are over then."""
+        pool = f"{self.pool}-{self.name}"
         self.cluster.master.run(
-            f"rmdir {self.pool}-{self.name} && mv {self.pool}.away {self.pool}-{self.name}"
+            f"if [ -d {self.pool}.away ]; then rmdir {pool} && mv {self.pool}.away {pool}; fi;"
+            f"cd {pool} && if [ -e {self.marker}.away ]; then mv {self.marker}.away {self.marker}; fi"
         )
+        self.cluster.on_all(lambda node: node.run(f"touch -c -d '1 minute ago' {RUN}/timed-out/*"))
 
-    def fail(self, node: Node, action: str) -> None:
-        """Let one script fail on one node, as long as its instance's storage says no."""
-        script = f'#!/bin/sh\necho "{self.name}: {action} failed on purpose" >&2\nexit 9\n'
-        broken = f"{LOCAL}/{self.name}"
-        node.run(f"cp -a {INSTALLED}/{self.name} {broken}; cd {broken}; rm {action}")
-        node.run(f"cd {broken} && find . -type l -exec ln -sfn {DOOR} {{}} \\;")
-        node.put(f"{broken}/{action}", script, mode=0o755)
+    def overwrite(self, volume: str, text: str) -> None:
+        disk = f"{self.pool}-{self.name}/{volume}/disk"
+        self.cluster.master.run(f"dd of={disk} bs=1M seek=2 conv=notrunc,fsync status=none", input=text)
 
-    def mend(self, node: Node) -> None:
-        """Undo :meth:`fail`."""
-        node.run(f"rm -rf {LOCAL}/{self.name}")
+    def empty_pools(self) -> None:
+        self.cluster.master.run(f"rm -rf {self.pool}-*/[0-9a-z]* {self.pool}-*/.making-*")
+
+    def forget_pools(self) -> None:
+        self.cluster.master.run(f"rm -rf {self.pool}-*")
 
 
-class Instance:
-    """An instance with disks of a provider."""
-
-    def __init__(self, provider: FileProvider, name: str, node: Node, hypervisor: str = "fake") -> None:
-        self.provider = provider
-        self.cluster = provider.cluster
-        self.name = name
-        self.node = node
-        self.hypervisor = hypervisor
-        self.marks: dict[int, str] = {}
-
-    def disk(self, size: int = 16, provider: str = "") -> str:
-        """What ``--disk`` says of a disk."""
-        return f"size={size},provider={provider or self.provider.name}"
-
-    def add(self, options: str = "") -> None:
-        """``gnt-instance add`` with one disk, and a start unless ``options`` say otherwise."""
-        self.gnt(
-            f"add -t ext --disk 0:{self.disk()} -o minimal+default -n {self.node.name} -H {self.hypervisor}"
-            f" -B memory=64 --no-nics --no-name-check --no-ip-check {options}"
-        )
-
-    def gnt(self, command: str, check: bool = True) -> str:
-        """``gnt-instance COMMAND OPTIONS NAME``; everything that it printed."""
-        done = self.cluster.gnt(f"gnt-instance {command} {self.name}", check=check)
-        return done.stdout + done.stderr
-
-    def fails(self, command: str) -> str:
-        """``gnt-instance`` with a command that must fail; everything that it printed."""
-        done = self.cluster.gnt(f"gnt-instance {command} {self.name}", check=False)
-        assert done.returncode != 0, done.stdout
-        return done.stdout + done.stderr
-
-    def status(self) -> list[str]:
-        """Node and state, as Ganeti lists them."""
-        return self.cluster.instance(self.name, "pnode", "status")
-
-    def volume(self, disk: int = 0) -> str:
-        """The name of a disk's volume."""
-        info = self.gnt("info --static")
-        names = [line.split()[-1].rstrip(")]'") for line in info.splitlines() if ".ext.disk" in line]
-        return names[disk].strip("'[(,")
-
-    def device(self, disk: int = 0) -> str:
-        """The device of a disk on the node where it is attached."""
-        return f"/dev/ganeti-extstorage/{self.volume(disk)}"
-
-    def write(self, disk: int = 0) -> None:
-        """Write a new mark into a disk, past every cache."""
-        self.marks[disk] = f"{self.name}-{disk}-{len(self.marks)}-" + "x" * 64
-        self.node.run(
-            f"dd of={self.device(disk)} bs={BLOCK} seek=100 conv=sync,notrunc oflag=direct status=none",
-            input=self.marks[disk],
-        )
-
-    def read(self, disk: int = 0, node: Node | None = None) -> str:
-        """The mark that a disk has, read past every cache."""
-        command = f"dd if={self.device(disk)} bs={BLOCK} skip=100 count=1 iflag=direct status=none"
-        return (node or self.node).run(command).stdout.rstrip("\0")
-
-    def size(self, disk: int = 0) -> int:
-        """The device's size in MiB."""
-        return int(self.node.run(f"blockdev --getsize64 {self.device(disk)}").stdout) >> 20
-
-    def runs(self, disks: int = 1) -> None:
-        """Check that it runs on its node, with its data, and that nothing else is anywhere."""
-        assert self.status() == [self.node.name, "running"]
-        self.is_only_here(disks)
-        for disk in range(disks):
-            assert self.provider.holders(self.volume(disk)) == {self.node.name: "exclusive"}
-
-    def is_only_here(self, disks: int = 1) -> None:
-        """Check that its volumes are attached on its node and on no other, with their data."""
-        for node in self.cluster.nodes:
-            if node.running:
-                assert len(self.provider.attached(node)) == (disks if node is self.node else 0), node.name
-        assert self.provider.devices() == disks
-        for disk, mark in self.marks.items():
-            assert self.read(disk) == mark
-
-    def is_down(self, disks: int = 1) -> None:
-        """Check that it is stopped, and nothing is attached or held anywhere."""
-        assert self.status()[1] == "ADMIN_down"
-        self.is_detached(disks)
-
-    def is_detached(self, disks: int = 1) -> None:
-        """Check that nothing is attached or held anywhere, while the volumes are all there."""
-        for node in self.cluster.nodes:
-            if node.running:
-                assert self.provider.attached(node) == []
-        assert self.provider.devices() == 0
-        assert len(self.provider.volumes()) == disks
-        for volume in self.provider.volumes():
-            assert self.provider.holders(volume) == {}
-
-    def remove(self) -> None:
-        """``gnt-instance remove``, after which nothing is left."""
-        self.gnt("remove -f --shutdown-timeout=0")
-        assert self.provider.volumes() == []
-        assert self.provider.devices() == 0
-        for node in self.cluster.nodes:
-            if node.running:
-                assert self.provider.attached(node) == []
+PROVIDERS: list[type[Provider]] = [FileProvider]

@@ -6,12 +6,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from tests.ganeti.providers import LOCAL
+
 if TYPE_CHECKING:
     from tests.ganeti.cluster import Cluster
     from tests.ganeti.nodes import Node
 
 SHAREDFILE = "-t sharedfile --disk 0:size=8"
-PROVIDER = "/usr/local/lib/ganeti/extstorage/some"
+PROVIDER = f"{LOCAL}/some"
 DISKS = "/srv/ganeti/shared-file-storage"
 
 
@@ -29,7 +31,7 @@ def test_diagnose_wants_a_provider_on_all_nodes(cluster: Cluster) -> None:
     assert diagnosed(cluster) == "invalid"
     install_provider(three)
     assert diagnosed(cluster) == "valid"
-    cluster.on_all(lambda node: node.run(f"rm -r {PROVIDER}"))
+    cluster.on_all(lambda node: node.run(f"rm -r {PROVIDER} && rmdir --ignore-fail-on-non-empty {LOCAL}"))
 
 
 def install_provider(node: Node) -> None:

@@ -6,13 +6,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.ganeti.conftest import CHECKOUT
-from tests.ganeti.providers import LOCAL, FileProvider, Instance
+from tests.ganeti.instances import Instance
+from tests.ganeti.providers import LOCAL, FileProvider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,17 +84,6 @@ class RolledOut(FileProvider):
         self.cluster.master.run(f"rm -rf {self.pool}-* {NEW} {OLD}")
 
 
-class Web(Instance):
-    """An instance whose only volume's name is asked for once: Ganeti never changes it."""
-
-    @cached_property
-    def _volume(self) -> str:
-        return super().volume()
-
-    def volume(self, disk: int = 0) -> str:
-        return self._volume
-
-
 @pytest.fixture(scope="module")
 def suite(cluster: Cluster) -> Iterator[RolledOut]:
     """Nodes with nothing of ours but, on the master, two versions to install from."""
@@ -120,7 +109,7 @@ def test_rolled_out_upgraded_node_by_node_and_taken_away(suite: RolledOut, clust
     assert suite.results("install --all file", OLD) == everywhere(cluster, "unchanged")
     assert suite.versions() == ["0.0.9"] * 3
     cluster.on_all(lambda node: node.run(f"test -x {HOOK}"))
-    web = Web(suite, "web", one)
+    web = Instance(suite, "web", one)
     web.add()
     web.write()
     web.runs()
