@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from typing import Any
 
 from extstorage_common import paths
@@ -22,6 +23,12 @@ class BadClusterConfiguration(ConfigurationError):
     template = "Ganeti's {file} can't be read: {reason}"
 
 
+class NotMasterCandidate(ConfigurationError):
+    """What only master candidates know is asked elsewhere."""
+
+    template = "this node does not have Ganeti's configuration; run it on the cluster's master"
+
+
 def configuration() -> dict[str, Any] | None:
     """Ganeti's configuration, or None on a node that has none. Raises BadClusterConfiguration."""
     file = os.path.join(paths.ssconf_dir(), CONFIGURATION)
@@ -33,6 +40,40 @@ def configuration() -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise BadClusterConfiguration(file=file, reason=error) from error
     return document
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk of template ``ext``: its provider and its volume's name.
+
+    ``instance``, ``index`` and ``node`` (its primary node's name) are ``""``, -1 and ``""`` for a disk that
+    is detached from its instance.
+    """
+
+    provider: str
+    volume: str
+    instance: str = ""
+    index: int = -1
+    node: str = ""
+
+
+def disks() -> dict[str, Disk]:
+    """Every ext disk that Ganeti knows, by its volume. Raises NotMasterCandidate, BadClusterConfiguration."""
+    known = configuration()
+    if known is None:
+        raise NotMasterCandidate
+    nodes = {uuid: node["name"] for uuid, node in known["nodes"].items()}
+    of_instance = {
+        uuid: (instance["name"], index, nodes.get(instance["primary_node"], ""))
+        for instance in known["instances"].values()
+        for index, uuid in enumerate(instance["disks"])
+    }
+    found = {}
+    for uuid, disk in known["disks"].items():
+        if disk["dev_type"] == "ext":
+            provider, volume = disk["logical_id"]
+            found[volume] = Disk(provider, volume, *of_instance.get(uuid, ()))
+    return found
 
 
 def is_master() -> bool:

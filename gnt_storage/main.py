@@ -18,6 +18,7 @@ from gnt_storage.commands.hook import hook
 from gnt_storage.commands.info import info
 from gnt_storage.commands.install import install
 from gnt_storage.commands.node import node
+from gnt_storage.commands.orphans import orphans
 from gnt_storage.commands.pool import pool
 from gnt_storage.commands.uninstall import uninstall
 
@@ -34,7 +35,7 @@ def cli() -> None:
     """
 
 
-for command in (conformance, diagnose, hook, info, install, node, pool, uninstall):
+for command in (conformance, diagnose, hook, info, install, node, orphans, pool, uninstall):
     cli.add_command(command)
 
 

@@ -31,28 +31,20 @@ def refuse_unreachable(instance: str) -> None:
 
     Providers that are not of this suite are let pass: nobody knows how to ask them.
     """
-    configuration = ganeti.configuration() or {}
-    known = next((one for one in configuration["instances"].values() if one["name"] == instance), None)
-    disks = _ext_disks(configuration, known) if known else []
-    if known is None or not disks:
+    disks = [disk for disk in ganeti.disks().values() if disk.instance == instance]
+    if not disks:
         return
-    (node,) = [node for node in inventory.of_cluster() if node.uuid == known["primary_node"]]
+    (node,) = [node for node in inventory.of_cluster() if node.name == disks[0].node]
     if node.offline:
         reason = (
             f"its node {node.name} is marked offline; fail it over first: gnt-instance failover {instance}"
         )
         raise StorageSilent(instance=instance, reason=reason)
-    words = [word for disk in disks for word in disk]
+    words = [word for disk in disks for word in (disk.provider, disk.volume)]
     (answer,) = remote.run([node], [*COMMAND, *words], timeout=SECONDS)
     if answer.problem or answer.status:
         said = answer.stderr.decode(errors="backslashreplace").strip().splitlines() or ["no word"]
         raise StorageSilent(instance=instance, reason=f"{node.name}: {answer.problem or said[-1]}")
-
-
-def _ext_disks(configuration: dict[str, Any], instance: dict[str, Any]) -> list[tuple[str, str]]:
-    """The provider and volume of each disk on outside storage."""
-    disks = [configuration["disks"][uuid] for uuid in instance["disks"]]
-    return [(disk["logical_id"][0], disk["logical_id"][1]) for disk in disks if disk["dev_type"] == "ext"]
 
 
 def ask(provider: str, volume: str) -> None:

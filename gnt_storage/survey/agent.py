@@ -9,6 +9,7 @@ besides, works where the suite is missing, broken or another version, and asks t
 - ``time`` (seconds since the epoch),
 - ``logs``: ``there`` (whether the directory of Ganeti's logs exists), ``oldest`` (the age of one, in days),
 - ``configuration`` (file: [mode, owner]), ``libraries`` (directory: [version, digest]),
+- ``attachments``: [volume, provider, state] of each record,
 - ``providers``: in the order of the search path, each with ``name``, ``path``, ``valid``, ``message``,
   ``parameters``; the one that Ganeti uses with ``digests`` (file: digest), ``writable`` (what others than
   root may change), ``blank`` (what is wrong with parameters.list), ``missing`` (optional scripts),
@@ -63,6 +64,7 @@ def survey(key: str, seconds: float) -> dict[str, Any]:
         "configuration": _modes(CONFIGURATION),
         "libraries": {library: _library(library) for library in sorted(libraries)},
         "providers": entries,
+        "attachments": _attachments(),
         "time": time.time(),
     }
 
@@ -197,6 +199,20 @@ def _packages() -> dict[str, str]:
         return {}
     words = [line.split() for line in done.stdout.splitlines()]
     return {word[1]: word[2] for word in words if len(word) == 3 and word[0] == "installed"}
+
+
+def _attachments() -> list[list[str]]:
+    """Of every record of an attachment (see ``extstorage_common.attachments``)."""
+    directory = os.path.join(os.environ.get("EXTSTORAGE_RUN_DIR", "/run/ganeti-extstorage"), "attachments")
+    found = []
+    try:
+        for volume in sorted(os.listdir(directory)):
+            with open(os.path.join(directory, volume), encoding="utf-8", errors="backslashreplace") as lines:
+                told = dict(line.rstrip("\n").partition(" ")[::2] for line in lines)
+            found.append([volume, told.get("provider", ""), told.get("state", "")])
+    except OSError:
+        pass
+    return found
 
 
 def _initiator() -> str:
