@@ -22,7 +22,7 @@ from extstorage_common.request import VARIABLES, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from extstorage_common.backends.base import Backend
     from extstorage_common.config import Configuration
@@ -75,13 +75,7 @@ class _Call:
             return verify.run(self.provider, os.path.realpath(self.directory), arguments, self._asking)
         request = Request(self.action, os.environ)
         configuration, backend = provider_parts(self.provider, os.path.realpath(self.directory))
-        from extstorage_common.workflow import Workflow
-
-        workflow = Workflow(request, configuration, backend)
-        pool = workflow.likely_pool()
-        bulk = backend.is_bulk(self.action, pool)
-        seconds = pool["copy_timeout" if bulk else "timeout"]
-        return worker.run(workflow.run, self.provider, seconds, self._asking)
+        return perform(request, configuration, backend, self._asking)
 
     def _asking(self, pool: str) -> None:
         self.pool = pool
@@ -123,6 +117,22 @@ def provider_parts(provider: str, real_directory: str) -> tuple[Configuration, t
     if name not in backends.NAMES:
         raise UnknownBackend(provider=provider, backends=" or ".join(backends.NAMES), file=configuration.file)
     return configuration, backends.load(name)
+
+
+def perform(
+    request: Request, configuration: Configuration, backend: type[Backend], asking: Callable[[str], None]
+) -> list[str]:
+    """Do what the request asks, within its pool's time; returns the lines for stdout.
+
+    ``asking`` is told each pool that is turned to. Raises the errors of ``errors.py``.
+    """
+    from extstorage_common.workflow import Workflow
+
+    workflow = Workflow(request, configuration, backend)
+    pool = workflow.likely_pool()
+    bulk = backend.is_bulk(request.action, pool)
+    seconds = pool["copy_timeout" if bulk else "timeout"]
+    return worker.run(workflow.run, configuration.provider, seconds, asking)
 
 
 def _synopsis(action: str) -> str:

@@ -21,6 +21,7 @@ from gnt_storage.commands.node import node
 from gnt_storage.commands.orphans import orphans
 from gnt_storage.commands.pool import pool
 from gnt_storage.commands.uninstall import uninstall
+from gnt_storage.commands.volume import volume
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,7 +36,7 @@ def cli() -> None:
     """
 
 
-for command in (conformance, diagnose, hook, info, install, node, orphans, pool, uninstall):
+for command in (conformance, diagnose, hook, info, install, node, orphans, pool, uninstall, volume):
     cli.add_command(command)
 
 
@@ -46,8 +47,10 @@ def main() -> NoReturn:
     except click.exceptions.Abort:
         _fail("interrupted", 6)
     except click.ClickException as error:
-        error.show()
-        sys.exit(2)
+        context = getattr(error, "ctx", None)
+        see = f"; see {context.command_path} --help" if context else ""
+        sentence = " ".join(error.format_message().split()).rstrip(".")
+        _fail(f"{sentence}{see}", 2)
     except ExtStorageError as error:
         _fail(str(error), error.status)
     except BrokenPipeError:

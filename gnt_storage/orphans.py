@@ -14,12 +14,9 @@ from extstorage_common import paths, worker
 from extstorage_common.backends.base import Backend
 from extstorage_common.deadline import Deadline
 from extstorage_common.errors import BeingMade, ExtStorageError, NotFound, Refused, VolumeIncomplete
-from extstorage_common.request import Request
-from extstorage_common.workflow import Workflow
-from gnt_storage import forget, suite_provider
+from gnt_storage import forget, suite_provider, volumes
 from gnt_storage.forget import Failure
 from gnt_storage.ganeti import Disk
-from gnt_storage.suite_provider import SuiteProvider
 from gnt_storage.survey.taking import Told
 
 VOLUME = "volume"
@@ -206,7 +203,5 @@ def chosen(names: Sequence[str], found: Sequence[Orphan]) -> list[Orphan]:
 
 def remove(orphan: Orphan) -> None:
     """Remove one for good, as the provider's own script would. Raises the errors of ``errors.py``."""
-    provider: SuiteProvider = suite_provider.load(orphan.provider)
-    request = Request("remove", {"VOL_NAME": orphan.name, "EXTP_POOL": orphan.pool})
-    workflow = Workflow(request, provider.configuration, provider.backend)
-    worker.run(workflow.run, orphan.provider, workflow.likely_pool()["timeout"], _ignore)
+    provider = suite_provider.load(orphan.provider)
+    volumes.act(provider, "remove", {"VOL_NAME": orphan.name, "EXTP_POOL": orphan.pool})

@@ -33,6 +33,14 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     Console().print(table)
 
 
+def size(number: int) -> str:
+    """Bytes for people, in the units in which Ganeti counts: ``1.5G``."""
+    for unit, bits in (("T", 40), ("G", 30), ("M", 20), ("K", 10)):
+        if number >= 1 << bits:
+            return f"{number / (1 << bits):.1f}".removesuffix(".0") + unit
+    return str(number)
+
+
 def _print_plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     lines = [tuple(column.upper() for column in columns), *rows]
     widths = [max(len(line[number]) for line in lines) for number in range(len(columns))]

@@ -7,13 +7,8 @@ hooks ask first, on the node that would be asked.
 
 from __future__ import annotations
 
-from typing import Any
-
-from extstorage_common import worker
-from extstorage_common.errors import NotFound, Unreachable
-from extstorage_common.request import Request
-from extstorage_common.workflow import Workflow
-from gnt_storage import ganeti, suite_provider
+from extstorage_common.errors import Unreachable
+from gnt_storage import ganeti, suite_provider, volumes
 from gnt_storage.nodes import inventory, remote
 
 COMMAND = ("env", "PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "gnt-storage", "hook", "reach")
@@ -55,16 +50,4 @@ def ask(provider: str, volume: str) -> None:
     own = suite_provider.find(provider)
     if not suite_provider.is_of_suite(own):
         return
-    found = suite_provider.load(provider)
-    request = Request("close", {"VOL_NAME": volume, "EXTP_PROVIDER": provider})
-    workflow = Workflow(request, found.configuration, found.backend)
-
-    def find(deadline: Any, asking: Any) -> list[str]:
-        workflow.deadline, workflow.asking = deadline, asking
-        try:
-            workflow.find(volume)
-        except NotFound:
-            pass
-        return []
-
-    worker.run(find, provider, workflow.likely_pool()["timeout"], lambda pool: None)
+    volumes.has(suite_provider.load(provider), volume)

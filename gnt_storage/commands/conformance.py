@@ -46,7 +46,11 @@ class Interrupted(Busy):
     help="A node, and the command that runs a shell command line there (given as one more argument).",
 )
 @click.option("--case", "patterns", metavar="GLOB", multiple=True, help="Only the cases of these names.")
-@click.option("--strict/--no-strict", default=True, help="Also the rules that Ganeti itself can do without.")
+@click.option(
+    "--strict/--no-strict",
+    default=None,
+    help="Also the rules that Ganeti itself can do without; by default for providers of this suite.",
+)
 @click.option("--limit", default=120, show_default=True, help="Seconds after which a call counts as hung.")
 @click.option(
     "--away", metavar="COMMAND", default="", help="A shell command that makes the storage unreachable."
@@ -60,7 +64,7 @@ def conformance(
     size: int,
     nodes: Sequence[str],
     patterns: Sequence[str],
-    strict: bool,
+    strict: bool | None,
     limit: int,
     away: str,
     back: str,
@@ -82,13 +86,14 @@ def conformance(
     "rule": TEXT, "source": TEXT, "required": BOOL, "outcome": "passed" | "failed" |
     "refused by provider" | "not run", "seen": TEXT}, ...]}
     """
-    cases = suite.select(patterns, strict)
+    directory = suite_provider.find(provider)
+    cases = suite.select(patterns, suite_provider.is_of_suite(directory) if strict is None else strict)
     if not cases:
         raise click.UsageError("no case has such a name; --list shows them all")
     if only_list:
         _print_cases(cases, as_json)
         return
-    engine = Engine(suite_provider.find(provider), _parameters(params), limit, away, back)
+    engine = Engine(directory, _parameters(params), limit, away, back)
     where = _nodes(nodes)
     try:
         with _stopped_by_signals(engine):

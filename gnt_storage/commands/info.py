@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -25,13 +26,17 @@ class SomeNotFound(NotFound):
 def info(names: tuple[str, ...], as_json: bool) -> None:
     """Show the providers on this node: as Ganeti does, then what this suite knows of its own.
 
+    PROVIDER is a name on Ganeti's search path, or a directory.
+
     \b
     Example:
       gnt-storage info file
     """
     found = providers.discover()
     chosen = [entries[0] for name, entries in found.items() if not names or name in names]
-    missing = [name for name in names if name not in found]
+    directories = [name for name in names if name not in found and os.path.isdir(name)]
+    chosen += [providers.examine(*os.path.split(os.path.abspath(name))) for name in directories]
+    missing = [name for name in names if name not in found and name not in directories]
     if as_json:
         output.print_json({"version": 1, "providers": [_document(provider) for provider in chosen]})
     else:

@@ -31,7 +31,7 @@ def test_file_on_three_nodes(suite: Suite, tmp_path: Path) -> None:
 
 def test_foreign_provider_with_the_seven_scripts(suite: Suite) -> None:
     suite.away = suite.back = ""
-    status, results, stderr = suite.run(CHECKOUT / "tests/conformance/toy", "--no-strict")
+    status, results, stderr = suite.run(CHECKOUT / "tests/conformance/toy", strict=False)
     assert status == 0, stderr
     outcomes = {one["outcome"] for one in results.values()}
     assert outcomes == {"passed", "not run"}

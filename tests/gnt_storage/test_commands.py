@@ -61,6 +61,9 @@ def search_path(site: Site) -> str:
     return ":".join(str(site.directory / "root" / name) for name in ("srv", "local", "lib", "share"))
 
 
+VOLUME = ("list", "show", "create", "remove", "grow", "attach", "detach", "snapshot", "release")
+
+
 def test_help_of_every_command_has_an_example(site: Site) -> None:
     top = gnt_storage(site, "--help")
     assert top.status == 0
@@ -70,8 +73,11 @@ def test_help_of_every_command_has_an_example(site: Site) -> None:
         ["info"],
         ["install"],
         ["node", "forget"],
+        ["orphans"],
         ["pool", "init"],
+        ["pool", "list"],
         ["uninstall"],
+        *(["volume", name] for name in VOLUME),
     ):
         assert command[0] in top.stdout
         shown = gnt_storage(site, *command, "--help")
