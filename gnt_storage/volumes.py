@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from extstorage_common import holders, paths, script, worker
+from extstorage_common import attachments, holders, paths, script, worker
 from extstorage_common.backends.base import Backend, Volume
 from extstorage_common.deadline import Deadline
 from extstorage_common.errors import (
@@ -201,6 +201,9 @@ def locate(volume: str, name: str | None) -> SuiteProvider:
     """
     if name is not None:
         return suite_provider.load(name)
+    attachment = attachments.load(volume)
+    if attachment is not None:
+        return suite_provider.load(attachment.provider)  # known also while its storage is away
     found: list[SuiteProvider] = []
     unknown: ExtStorageError | None = None
     candidates = providers()

@@ -232,10 +232,10 @@ class Instance:
         is_empty(self.provider)
 
     def release(self, node: Node, *actions: str) -> None:
-        """Let a person call scripts of the provider for each volume on a node; ``detach`` by default."""
+        """Let a person act on each volume on a node, by our command; ``detach`` by default."""
         for volume in self.volumes():
             for action in actions or ("detach",):
-                node.run(self.provider.script(action, volume))
+                node.run(self.provider.by_hand(action, volume))
 
 
 def is_empty(provider: Provider) -> None:

@@ -97,6 +97,10 @@ class Provider(ABC):
         """The shell command line with which a person calls a script."""
         return f"cd / && VOL_NAME={volume} {variables} {INSTALLED}/{self.name}/{action}"
 
+    def by_hand(self, action: str, volume: str) -> str:
+        """The shell command line with which a person acts on a volume by our own command."""
+        return f"gnt-storage volume {action}{' --yes' if action == 'remove' else ''} {volume}"
+
     # --- the storage ------------------------------------------------------------------------------
 
     @abstractmethod

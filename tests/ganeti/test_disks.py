@@ -43,9 +43,9 @@ def test_disks(web: Instance) -> None:
     assert web.provider.volumes() == sorted([web.volume(), detached])
     assert web.provider.attached() == {}
     # Ganeti 3.0.2 can't attach a disk of an ext instance again: without a provider it misses one, with
-    # one it says that only a name is allowed. The volume stays, and its script removes it.
+    # one it says that only a name is allowed. The volume stays, and gnt-storage removes it.
     assert "Missing provider" in web.fails("modify --disk 1:attach,name=other")
-    web.node.run(web.provider.script("remove", detached))
+    web.node.run(web.provider.by_hand("remove", detached))
     web.is_down()
     web.gnt(f"modify --disk add:{web.spec(8)}")
     web.disks.append(Disk(8))

@@ -19,7 +19,7 @@ GONE = "is not pool 'gold': its marker file"
 
 @pytest.mark.parametrize("action", ["create", "attach", "open", "setinfo"])
 def test_add(new: Instance, action: str) -> None:
-    """add while create, attach, open or setinfo fails; what it names is removed by its scripts."""
+    """add while create, attach, open or setinfo fails; what it names is removed by gnt-storage."""
     provider, node = new.provider, new.node
     with provider.failing(node, action):
         said = new.fails(new.command())
@@ -29,8 +29,8 @@ def test_add(new: Instance, action: str) -> None:
     assert provider.attached() == ({node.name: left} if action in ("open", "setinfo") else {})
     for volume in left:
         assert volume in said
-        for script in ("detach", "remove"):
-            node.run(provider.script(script, volume))
+        for way in ("detach", "remove"):
+            node.run(provider.by_hand(way, volume))
     is_empty(provider)
 
 
@@ -49,7 +49,7 @@ def test_create_refuses(new: Instance) -> None:
 
 
 def test_create_is_killed(new: Instance) -> None:
-    """add while create is killed half-way: a half-made volume is left; removed by its script."""
+    """add while create is killed half-way: a half-made volume is left; removed by gnt-storage."""
     provider, node = new.provider, new.node
     with provider.broken(node, create=f"EXTSTORAGE_CRASH_AT={provider.half_made} exec $real"):
         said = new.fails(new.command())
@@ -57,7 +57,7 @@ def test_create_is_killed(new: Instance) -> None:
     with pytest.raises(AssertionError):
         is_empty(provider)
     volume = said.split(f"{provider.name}: create of volume ")[1].split()[0]
-    node.run(provider.script("remove", volume))
+    node.run(provider.by_hand("remove", volume))
     is_empty(provider)
 
 
@@ -147,7 +147,7 @@ def test_remove_of_what_another_holds(new: Instance) -> None:
     assert new.provider.volumes() == sorted([new.volume(), left])
     assert new.provider.attached() == {other.name: sorted([new.volume(), left])}
     for action in ("detach", "remove"):
-        other.run(new.provider.script(action, left))
+        other.run(new.provider.by_hand(action, left))
     new.release(other)
     new.remove()
 

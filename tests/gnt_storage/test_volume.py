@@ -117,6 +117,19 @@ def test_not_found_and_unreachable_are_told_apart(site: Site, n1: Node) -> None:
         assert "marker file" in away.stderr
 
 
+def test_what_is_attached_can_be_detached_while_the_storage_is_away(site: Site, n1: Node) -> None:
+    n1.create()
+    n1.attach()
+    site.pool.rename(site.directory / "away")
+    away = as_node(n1, "volume", "detach", "v1")
+    assert away.status == 8
+    assert "disconnected from this node" in away.stderr
+    assert site.loop_devices() == []
+    (site.directory / "away").rename(site.pool)
+    assert as_node(n1, "volume", "detach", "v1").status == 0
+    assert n1.left() == []
+
+
 def test_in_two_providers(site: Site, n1: Node) -> None:
     (site.config / "nfs1.conf").write_text(f"[other]\nbackend = file\ndirectory = {site.directory}/other\n")
     assert as_node(n1, "pool", "init", "nfs1").status == 0
