@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,8 @@ def diagnose(
 ) -> None:
     """Check the providers of all nodes: as Ganeti does, then more thoroughly, and whether they are the same.
 
-    Every node that is not marked offline is asked over SSH, with Ganeti's key, by one command that needs
-    nothing of ours there. Fails if an error is found; a warning is worth a look, no more.
+    Every node that may run instances and is not offline is asked over SSH, with Ganeti's key, by one command
+    that needs nothing of ours there. Fails if an error is found; a warning is worth a look, no more.
 
     \b
     Example:
@@ -68,9 +68,9 @@ def diagnose(
 
     \b
     JSON: {"version": 1, "nodes": [{"node": NAME, "group": NAME, "state": "answered" | "offline" |
-    "no answer"}, ...], "providers": [{"name": NAME, "nodes": [{"node": NAME, "path": PATH, "valid": BOOL,
-    "message": TEXT}, ...], "groups": {NAME: BOOL, ...}}, ...], "findings": [{"severity": "error" | "warning",
-    "node": NAME, "provider": NAME or "-", "problem": TEXT}, ...]}
+    "not asked" | "no answer"}, ...], "providers": [{"name": NAME, "nodes": [{"node": NAME, "path": PATH,
+    "valid": BOOL, "message": TEXT}, ...], "groups": {NAME: BOOL, ...}}, ...], "findings": [{"severity":
+    "error" | "warning", "node": NAME, "provider": NAME or "-", "problem": TEXT}, ...]}
     """
     chosen = _nodes(nodes, groups, nodes_file)
     told = list(output.progress(_take(chosen, parallel), len(chosen), "asking the nodes"))
@@ -88,7 +88,7 @@ def diagnose(
         if ganeti and not document["providers"]:
             click.echo("Can't get the list of ExtStorage providers", err=True)
             sys.exit(1)
-        print_findings(found, [node for node in chosen if node.offline] if not ganeti else [])
+        print_findings(found, [node for node in chosen if node.why_not_asked] if not ganeti else [])
     refuse_errors(found)
 
 
@@ -104,7 +104,7 @@ def _nodes(names: Sequence[str], groups: Sequence[str], nodes_file: str | None) 
 
 
 def _take(nodes: Sequence[Node], parallel: int) -> Iterator[Told]:
-    return taking.take([node for node in nodes if not node.offline], parallel)
+    return taking.take([node for node in nodes if not node.why_not_asked], parallel)
 
 
 def _write_page(file: str, document: dict[str, Any]) -> None:
@@ -123,10 +123,10 @@ def _print_as_ganeti(told: Sequence[Told]) -> None:
         click.echo(line)
 
 
-def print_findings(found: Sequence[Finding], offline: Sequence[Node]) -> None:
+def print_findings(found: Sequence[Finding], not_asked: Sequence[Node]) -> None:
     """Print a line for what is wrong in the same way on several nodes; first the errors."""
-    for node in offline:
-        click.echo(f"note: {node.name} is marked offline and was not asked")
+    for node in not_asked:
+        click.echo(f"note: {node.name} {node.why_not_asked} and was not asked")
     for severity in (ERROR, WARNING):
         for line in summary([finding for finding in found if finding.severity == severity]):
             click.echo(f"{severity}: {line}")
@@ -152,6 +152,12 @@ def refuse_errors(found: Sequence[Finding]) -> None:
         raise ProblemsFound(count=f"{errors} problem{'s' if errors > 1 else ''}")
 
 
+def _state(node: Node, answered: Collection[str]) -> str:
+    if node.why_not_asked:
+        return "offline" if node.offline else "not asked"
+    return "answered" if node.name in answered else "no answer"
+
+
 def _document(nodes: Sequence[Node], told: Sequence[Told], found: Sequence[Finding]) -> dict[str, Any]:
     answered = {one.node.name for one in told if one.document is not None}
     return {
@@ -160,7 +166,7 @@ def _document(nodes: Sequence[Node], told: Sequence[Told], found: Sequence[Findi
             {
                 "node": node.name,
                 "group": node.group,
-                "state": "offline" if node.offline else "answered" if node.name in answered else "no answer",
+                "state": _state(node, answered),
             }
             for node in nodes
         ],

@@ -39,7 +39,7 @@ def cluster_verify_post() -> None:
     """
     if not ganeti.is_master():
         return
-    nodes = [node for node in inventory.of_cluster() if not node.offline]
+    nodes = [node for node in inventory.of_cluster() if not node.why_not_asked]
     found = [finding for finding in findings.find(list(taking.take(nodes))) if finding.severity == ERROR]
     if found:
         lines = summary(found)

@@ -50,7 +50,7 @@ def orphans(names: tuple[str, ...], yes: bool, dry_run: bool, as_json: bool) -> 
     "pool": NAME, "status": NUMBER, "reason": TEXT}, ...]}
     """
     disks = ganeti.disks()
-    nodes = [node for node in inventory.of_cluster() if not node.offline]
+    nodes = [node for node in inventory.of_cluster() if not node.why_not_asked]
     told = list(policy.find(disks, list(taking.take(nodes))))
     found = [one for one in told if isinstance(one, Orphan)]
     failures = [one for one in told if isinstance(one, Failure)]

@@ -53,6 +53,14 @@ class Node:
     master: bool = False
     port: int = SSH_PORT
     uuid: str = ""
+    vm_capable: bool = True
+
+    @property
+    def why_not_asked(self) -> str:
+        """Why a provider on it is nobody's concern now; ``""`` for a node that may use volumes."""
+        if self.offline:
+            return "is marked offline"
+        return "" if self.vm_capable else "runs no instances (not vm_capable)"
 
     @property
     def is_local(self) -> bool:
@@ -110,6 +118,7 @@ def of_cluster() -> list[Node]:
             [one["name"]] == master,
             ports.get(one["name"], SSH_PORT),
             one["uuid"],
+            one["vm_capable"],
         )
         for one in configuration["nodes"].values()
     ]
@@ -121,9 +130,20 @@ def _of_ssconf(ports: dict[str, int], master: list[str]) -> list[Node]:
     groups = paths.ssconf("nodegroups")
     group = groups[0].partition(" ")[2] if len(groups) == 1 else UNKNOWN_GROUP
     offline = paths.offline_nodes()
+    incapable = [
+        line.removesuffix("=False") for line in paths.ssconf("node_vm_capable") if line.endswith("=False")
+    ]
     addresses = dict(line.split(" ", 1) for line in paths.ssconf("node_primary_ips"))
     return [
-        Node(name, address, group, name in offline, [name] == master, ports.get(name, SSH_PORT))
+        Node(
+            name,
+            address,
+            group,
+            name in offline,
+            [name] == master,
+            ports.get(name, SSH_PORT),
+            vm_capable=name not in incapable,
+        )
         for name, address in sorted(addresses.items())
     ]
 

@@ -17,10 +17,10 @@ SCSI = ":disk_type=scsi-hd,scsi_controller_type=virtio-scsi-pci"
 def test_grow(web: Instance) -> None:
     """grow-disk, grow-disk --absolute; running and stopped."""
     web.cluster.gnt(f"gnt-instance grow-disk {web.name} 0 8m")
-    web.disks[0].size = 24
+    web.disks[0].size += 8
     web.runs()
     web.stop()
-    web.grow(0, 40)
+    web.grow(0, web.disks[0].size + 16)
     web.is_down()
     web.gnt("startup")
     web.runs()

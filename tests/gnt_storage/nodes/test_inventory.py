@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,11 +14,25 @@ from gnt_storage.nodes.inventory import Node
 if TYPE_CHECKING:
     from pathlib import Path
 
-CONFIGURATION = {
+CONFIGURATION: dict[str, dict[str, dict[str, Any]]] = {
     "nodegroups": {"g1": {"name": "rack1"}, "g2": {"name": "rack2"}},
     "nodes": {
-        "u2": {"name": "b", "primary_ip": "10.0.0.2", "group": "g2", "offline": True, "uuid": "u2"},
-        "u1": {"name": "a", "primary_ip": "10.0.0.1", "group": "g1", "offline": False, "uuid": "u1"},
+        "u2": {
+            "name": "b",
+            "primary_ip": "10.0.0.2",
+            "group": "g2",
+            "offline": True,
+            "uuid": "u2",
+            "vm_capable": True,
+        },
+        "u1": {
+            "name": "a",
+            "primary_ip": "10.0.0.1",
+            "group": "g1",
+            "offline": False,
+            "uuid": "u1",
+            "vm_capable": True,
+        },
     },
 }
 
@@ -59,6 +73,18 @@ def test_of_another_node(ssconf: Path) -> None:
     assert inventory.choose() == unknown
     (ssconf / "ssconf_nodegroups").write_text("g1 default\n")
     assert {node.group for node in inventory.choose()} == {"default"}
+
+
+def test_nodes_that_are_not_asked(ssconf: Path) -> None:
+    (ssconf / "ssconf_node_vm_capable").write_text("a=False\nb=True\n")
+    told = {node.name: node.why_not_asked for node in inventory.choose()}
+    assert told == {"a": "runs no instances (not vm_capable)", "b": "is marked offline"}
+    nodes = {
+        name: {**node, "offline": False, "vm_capable": name == "u1"}
+        for name, node in CONFIGURATION["nodes"].items()
+    }
+    (ssconf / "config.data").write_text(json.dumps({**CONFIGURATION, "nodes": nodes}))
+    assert [bool(node.why_not_asked) for node in inventory.choose()] == [False, True]
 
 
 def test_damaged_configuration(ssconf: Path) -> None:
