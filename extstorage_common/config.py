@@ -104,6 +104,28 @@ class Seconds(Kind):
         return int(text)
 
 
+class Port(Kind):
+    """A TCP port."""
+
+    expects = "a number from 1 to 65535"
+
+    def parse(self, text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= 65535):
+            raise ValueError(text)
+        return int(text)
+
+
+class Host(Kind):
+    """A host's name or address, or a user's name: what ssh may be given as a word."""
+
+    expects = "a name or an address"
+
+    def parse(self, text: str) -> str:
+        if not all(char.isascii() and (char.isalnum() or char in "._-:") for char in text) or text[0] == "-":
+            raise ValueError(text)
+        return text
+
+
 class Words(Kind):
     """Words separated by commas or blanks; ``none`` stands for no word."""
 
@@ -153,6 +175,22 @@ COMMON_OPTIONS = (
         "the options that may also be set for a single disk (none: no option); "
         "by default all those that can be",
     ),
+    Option(
+        "controller",
+        Host(),
+        "",
+        "the machine that manages the pool, if this node may not: it is asked over SSH, and its own "
+        "configuration says the options of the backend",
+    ),
+    Option("controller_user", Host(), "root", "the user to be on the controller"),
+    Option("controller_port", Port(), "22", "the port of the controller's SSH server"),
+    Option(
+        "controller_key",
+        AbsolutePath(),
+        "",
+        "the file with this node's private key for the controller, without a passphrase; by default "
+        "controller_key beside the provider's configuration",
+    ),
 )
 """What every pool of every backend can say."""
 
@@ -174,8 +212,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
 class Pool:
     """One place where volumes live: a section of the configuration.
 
-    ``pool["timeout"]`` is an option's value.
+    ``pool["timeout"]`` is an option's value; ``chosen`` are the parameters of the disk that is to be
+    made, as they were said.
     """
+
+    chosen: Mapping[str, str] = {}
 
     def __init__(self, name: str, provider: str, file: str, options: dict[str, Any]) -> None:
         self.name = name
@@ -213,11 +254,18 @@ class Configuration:
         """The pools, in the order of the file."""
         return list(self.sections) or ["default"]
 
-    def pool(self, name: str, table: Sequence[Option], defaults: Mapping[str, str]) -> Pool:
+    def pool(
+        self,
+        name: str,
+        table: Sequence[Option],
+        defaults: Mapping[str, str],
+        is_controller: bool = False,
+    ) -> Pool:
         """The pool ``name``, its values parsed by ``table``.
 
-        ``defaults`` are the backend's values for a provider without any configuration. Raises
-        PoolNotFound, BadOption, MissingOption.
+        ``defaults`` are the backend's values for a provider without any configuration. Where a pool
+        has a controller, the backend's options need not be said but there. Raises PoolNotFound,
+        BadOption, MissingOption.
         """
         if name not in self.pool_names():
             raise PoolNotFound(pool=name, nearest=nearest(name, self.pool_names()))
@@ -225,6 +273,8 @@ class Configuration:
         options = {}
         for option in table:
             text = said.get(option.name, option.default)
+            if text is None and "controller" in said and not is_controller:
+                text = ""
             if text is None:
                 raise MissingOption(file=self.file, section=name, option=option.name, help=option.help)
             try:
@@ -318,4 +368,6 @@ def choose(pool: Pool, table: Sequence[Option], parameters: Mapping[str, str]) -
             options[name] = known[name].kind.parse(text)
         except ValueError:
             raise BadParameter(parameter=name, value=text, expects=known[name].kind.expects) from None
-    return Pool(pool.name, pool.provider, pool.file, options)
+    chosen = Pool(pool.name, pool.provider, pool.file, options)
+    chosen.chosen = {name: text for name, text in parameters.items() if name != POOL_PARAMETER.name}
+    return chosen

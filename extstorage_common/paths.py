@@ -49,7 +49,12 @@ def ssconf(key: str) -> list[str]:
 
 
 def cluster_name() -> str:
-    """The name of the Ganeti cluster; ``-`` where this is no Ganeti node."""
+    """The name of the Ganeti cluster; ``-`` where this is no Ganeti node.
+
+    (A controller works for the cluster of the node that asks.)
+    """
+    if "EXTSTORAGE_CLUSTER" in os.environ:
+        return os.environ["EXTSTORAGE_CLUSTER"]
     return (ssconf("cluster_name") or ["-"])[0]
 
 

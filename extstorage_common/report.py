@@ -24,7 +24,7 @@ import json
 import os
 import sys
 
-from extstorage_common import __version__, config, paths, verify, worker
+from extstorage_common import __version__, backends, config, paths, verify, worker
 from extstorage_common.config import COMMON_OPTIONS, SecretFile
 from extstorage_common.errors import ExtStorageError
 
@@ -88,7 +88,8 @@ def _asking(
     def work(deadline: Deadline, asking: Callable[[str], None]) -> list[str]:
         asking(name)
         table = (*COMMON_OPTIONS, *backend.OPTIONS)
-        asked = backend(configuration.pool(name, table, backend.DEFAULTS), paths.node_name(), deadline)
+        pool = configuration.pool(name, table, backend.DEFAULTS)
+        asked = backends.open_pool(backend, pool, paths.node_name(), deadline)
         try:
             uuid = asked.pool_uuid()
         except ExtStorageError:

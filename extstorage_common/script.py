@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-from extstorage_common import backends, config, paths, worker
+from extstorage_common import backends, calllog, config, paths, worker
 from extstorage_common.errors import (
     ExtStorageError,
     Unforeseen,
@@ -89,21 +89,9 @@ class _Call:
         return f"{self.provider}: {self.action}{volume}{pool} failed: {error}"
 
     def log(self, status: int, sentence: str, seconds: float) -> None:
-        """One line a call; a log that can't be written never fails a call."""
-        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        words = [when, paths.node_name(), self.action, self.volume or "-", self.pool or "-"]
-        line = f"{' '.join(words)} status={status} seconds={seconds:.3f} {sentence}".rstrip() + "\n"
-        directory = paths.log_dir()
-        try:
-            os.makedirs(directory, mode=0o750, exist_ok=True)
-            path = os.path.join(directory, self.provider + ".log")
-            fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-            try:
-                os.write(fd, line.encode("utf-8", "backslashreplace"))
-            finally:
-                os.close(fd)
-        except OSError:
-            pass
+        """One line a call."""
+        words = [paths.node_name(), self.action, self.volume or "-", self.pool or "-"]
+        calllog.write(self.provider, words, status, seconds, sentence)
 
 
 def provider_parts(provider: str, real_directory: str) -> tuple[Configuration, type[Backend]]:
@@ -130,7 +118,7 @@ def perform(
 
     workflow = Workflow(request, configuration, backend)
     pool = workflow.likely_pool()
-    bulk = backend.is_bulk(request.action, pool)
+    bulk = backends.is_bulk(backend, request.action, pool)
     seconds = pool["copy_timeout" if bulk else "timeout"]
     return worker.run(workflow.run, configuration.provider, seconds, asking)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from extstorage_common import config, connectors, paths, worker
+from extstorage_common import backends, config, connectors, paths, worker
 from extstorage_common.deadline import Deadline
 from extstorage_common.errors import ExtStorageError, NodeUnfit, UnknownCheck
 from extstorage_common.request import Request
@@ -95,7 +95,7 @@ def _checks(
     checks = [*node_checks(configuration, backend), ("parameters", parameters)]
     for pool_name in configuration.pool_names():
         pool = configuration.pool(pool_name, table, backend.DEFAULTS)
-        checks += _pool_checks(backend(pool, paths.node_name(), deadline), asking)
+        checks += _pool_checks(backends.open_pool(backend, pool, paths.node_name(), deadline), asking)
     return checks
 
 

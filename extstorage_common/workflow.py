@@ -9,7 +9,7 @@ next one finishes.
 
 from __future__ import annotations
 
-from extstorage_common import attachments, config, connectors, holders, paths
+from extstorage_common import attachments, backends, config, connectors, holders, paths
 from extstorage_common.attachments import ATTACHED, ATTACHING, DETACHING, Attachment
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import (
@@ -207,7 +207,7 @@ class Workflow:
     # --- finding ----------------------------------------------------------------------------------
 
     def _backend(self, pool: config.Pool) -> Backend:
-        return self.backend_class(pool, self.node, self.deadline)
+        return backends.open_pool(self.backend_class, pool, self.node, self.deadline)
 
     def pool(self, name: str) -> config.Pool:
         """The pool ``name`` of the configuration."""

@@ -13,6 +13,7 @@ import click
 from extstorage_common import __version__
 from extstorage_common.errors import ExtStorageError, Unforeseen
 from gnt_storage.commands.conformance import conformance
+from gnt_storage.commands.controller import controller
 from gnt_storage.commands.diagnose import diagnose
 from gnt_storage.commands.hook import hook
 from gnt_storage.commands.info import info
@@ -36,7 +37,19 @@ def cli() -> None:
     """
 
 
-for command in (conformance, diagnose, hook, info, install, node, orphans, pool, uninstall, volume):
+for command in (
+    conformance,
+    controller,
+    diagnose,
+    hook,
+    info,
+    install,
+    node,
+    orphans,
+    pool,
+    uninstall,
+    volume,
+):
     cli.add_command(command)
 
 

@@ -31,7 +31,7 @@ class SuiteProvider:
     def pool(self, name: str) -> Backend:
         """The backend of one pool. Raises PoolNotFound, BadOption, MissingOption."""
         pool = self.configuration.pool(name, self.table, self.backend.DEFAULTS)
-        return self.backend(pool, paths.node_name(), Deadline(pool["timeout"]))
+        return backends.open_pool(self.backend, pool, paths.node_name(), Deadline(pool["timeout"]))
 
     def parameters(self) -> list[Option]:
         """What a single disk may choose."""

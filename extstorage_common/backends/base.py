@@ -63,8 +63,8 @@ class Holder:
 class Holders:
     """Who has a volume open, as read at one moment.
 
-    ``version`` is the backend's: it is how :meth:`Backend.replace_holders` notices that somebody
-    else was quicker.
+    ``version`` is the backend's, a number or a text: it is how :meth:`Backend.replace_holders`
+    notices that somebody else was quicker.
     """
 
     def __init__(self, version: object, entries: Sequence[Holder]) -> None:
