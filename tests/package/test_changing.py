@@ -54,6 +54,9 @@ def test_removal_is_refused_while_a_volume_is_attached(tree: Tree, package: Path
     assert not tree.exists(PROVIDER)
 
 
+HOOKS = ("cluster-verify-post", "instance-remove-pre", "instance-modify-pre")
+
+
 def test_nothing_remains(tree: Tree, package: Path) -> None:
     """Of a package that was used for nothing; removal leaves what is configuration, and logs."""
     before = tree.added()
@@ -67,7 +70,13 @@ def test_nothing_remains(tree: Tree, package: Path) -> None:
         "/etc/logrotate.d/ganeti-extstorage",
         "/var/log/ganeti/extstorage",
         "/var/log/ganeti-extstorage/file.log",
+        "/etc/ganeti/hooks",
+        *(f"/etc/ganeti/hooks/{hook}.d" for hook in HOOKS),
+        *(f"/etc/ganeti/hooks/{hook}.d/ganeti-extstorage" for hook in HOOKS),
     }
+    # What is left for Ganeti to run hinders nothing.
+    for hook in HOOKS:
+        tree.run(f"GANETI_INSTANCE_NAME=web /etc/ganeti/hooks/{hook}.d/ganeti-extstorage")
     assert "ganeti-extstorage" not in tree.call("dpkg --purge ganeti-extstorage").stderr
     assert tree.added() <= before
 
