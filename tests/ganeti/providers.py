@@ -99,7 +99,9 @@ class Provider(ABC):
 
     def by_hand(self, action: str, volume: str) -> str:
         """The shell command line with which a person acts on a volume by our own command."""
-        return f"gnt-storage volume {action}{' --yes' if action == 'remove' else ''} {volume}"
+        return (
+            f"gnt-storage volume {action}{' --yes --despite-ganeti' if action == 'remove' else ''} {volume}"
+        )
 
     # --- the storage ------------------------------------------------------------------------------
 

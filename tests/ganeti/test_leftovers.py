@@ -29,7 +29,7 @@ SLEEPER = (
 )
 # A program with a cluster, whose node has a loop device on each of its file systems.
 PROGRAM = """
-import signal, sys
+import signal, sys, time
 from pathlib import Path
 from tests.ganeti import cluster
 signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -42,7 +42,8 @@ with cluster.Cluster(directory, nodes=1, bare=True) as made:
         made.nodes[0].run(f"truncate -s 1M {file} && losetup --find {file}")
     made.nodes[0].run("sleep 1000 >/dev/null 2>&1 &")
     print("up", flush=True)
-    signal.pause()
+    while True:  # a signal just before pause() would be slept through
+        time.sleep(0.1)
 """
 
 
