@@ -29,7 +29,7 @@ PACKAGES = (
 )  # fmt: skip
 # Of this machine nothing is seen there: its own Ganeti and data, programs that are not from packages.
 HIDDEN = (
-    *("etc/ganeti", "var/lib/ganeti", "var/log/ganeti", "var/lib/ganeti-extstorage"),
+    *("etc/ganeti", "etc/iscsi", "var/lib/ganeti", "var/log/ganeti", "var/lib/ganeti-extstorage"),
     *("var/log/ganeti-extstorage", "home", "opt", "root", "srv", "usr/local"),
 )
 log = logging.getLogger(__name__)
