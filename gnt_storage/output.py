@@ -18,6 +18,11 @@ def print_json(document: Any) -> None:
     click.echo(json.dumps(document, indent=2))
 
 
+def printable(text: str) -> str:
+    """What a node said, on one line and without what a terminal would obey."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: with rules and colours on a terminal, else columns padded with blanks."""
     if not sys.stdout.isatty():

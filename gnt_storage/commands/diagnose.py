@@ -20,11 +20,8 @@ from gnt_storage.nodes import inventory, remote
 from gnt_storage.nodes.inventory import Node
 from gnt_storage.nodes.options import node_options
 from gnt_storage.survey import as_ganeti, findings, taking
-from gnt_storage.survey.findings import ERROR, WARNING, Finding
+from gnt_storage.survey.findings import ERROR, NAMED, WARNING, Finding
 from gnt_storage.survey.taking import Told
-
-NAMED = 4
-"""How many nodes with the same finding are named; the others are counted."""
 
 
 class ProblemsFound(ExtStorageError):
@@ -45,6 +42,13 @@ class ProblemsFound(ExtStorageError):
     help="Nodes asked at a time.",
     show_default=True,
 )
+@click.option(
+    "--timeout",
+    default=taking.VERIFY_SECONDS,
+    type=click.FloatRange(1),
+    help="Seconds for what a provider's verify asks of its storage.",
+    show_default=True,
+)
 @click.option("--json", "as_json", is_flag=True, help="Print {version, nodes, providers, findings} as JSON.")
 def diagnose(
     nodes: Sequence[str],
@@ -54,6 +58,7 @@ def diagnose(
     brief: bool,
     page: str | None,
     parallel: int,
+    timeout: float,
     as_json: bool,
 ) -> None:
     """Check the providers of all nodes: as Ganeti does, then more thoroughly, and whether they are the same.
@@ -73,18 +78,19 @@ def diagnose(
     "error" | "warning", "node": NAME, "provider": NAME or "-", "problem": TEXT}, ...]}
     """
     chosen = _nodes(nodes, groups, nodes_file)
-    told = list(output.progress(_take(chosen, parallel), len(chosen), "asking the nodes"))
+    told = list(output.progress(_take(chosen, parallel, timeout), len(chosen), "asking the nodes"))
     order = {node: number for number, node in enumerate(chosen)}
     told.sort(key=lambda one: order[one.node])
     found = [] if ganeti else findings.find(told)
-    document = _document(chosen, told, found)
+    every_group = [] if nodes or groups or nodes_file else _groups(chosen)
+    document = _document(chosen, told, found, every_group)
     if page:
         _write_page(page, document)
     if as_json:
         output.print_json(document)
     else:
         if not brief:
-            _print_as_ganeti(told)
+            _print_as_ganeti(told, every_group)
         if ganeti and not document["providers"]:
             click.echo("Can't get the list of ExtStorage providers", err=True)
             sys.exit(1)
@@ -103,8 +109,8 @@ def _nodes(names: Sequence[str], groups: Sequence[str], nodes_file: str | None) 
         return [Node(name, name, own_group())]
 
 
-def _take(nodes: Sequence[Node], parallel: int) -> Iterator[Told]:
-    return taking.take([node for node in nodes if not node.why_not_asked], parallel)
+def _take(nodes: Sequence[Node], parallel: int, timeout: float) -> Iterator[Told]:
+    return taking.take([node for node in nodes if not node.why_not_asked], parallel, timeout)
 
 
 def _write_page(file: str, document: dict[str, Any]) -> None:
@@ -118,9 +124,14 @@ def _write_page(file: str, document: dict[str, Any]) -> None:
         raise SystemRefused(what=f"writing {file}", reason=error.strerror) from error
 
 
-def _print_as_ganeti(told: Sequence[Told]) -> None:
-    for line in as_ganeti.lines(told):
-        click.echo(line)
+def _groups(nodes: Sequence[Node]) -> list[str]:
+    """All groups of the cluster; none where it is not known which node is in which."""
+    return [] if any(node.group == inventory.UNKNOWN_GROUP for node in nodes) else inventory.group_names()
+
+
+def _print_as_ganeti(told: Sequence[Told], groups: Sequence[str]) -> None:
+    for line in as_ganeti.lines(told, groups):
+        click.echo(line.encode(errors="backslashreplace"))
 
 
 def print_findings(found: Sequence[Finding], not_asked: Sequence[Node]) -> None:
@@ -141,7 +152,7 @@ def summary(found: Sequence[Finding]) -> list[str]:
     for (provider, problem), names in same.items():
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         about = "" if provider == findings.NODE else f"{provider}: "
-        lines.append(f"{', '.join(names[:NAMED])}{more}: {about}{problem}")
+        lines.append(output.printable(f"{', '.join(names[:NAMED])}{more}: {about}{problem}"))
     return lines
 
 
@@ -158,7 +169,9 @@ def _state(node: Node, answered: Collection[str]) -> str:
     return "answered" if node.name in answered else "no answer"
 
 
-def _document(nodes: Sequence[Node], told: Sequence[Told], found: Sequence[Finding]) -> dict[str, Any]:
+def _document(
+    nodes: Sequence[Node], told: Sequence[Told], found: Sequence[Finding], groups: Sequence[str]
+) -> dict[str, Any]:
     answered = {one.node.name for one in told if one.document is not None}
     return {
         "version": 1,
@@ -170,6 +183,6 @@ def _document(nodes: Sequence[Node], told: Sequence[Told], found: Sequence[Findi
             }
             for node in nodes
         ],
-        "providers": as_ganeti.judgements(told),
+        "providers": as_ganeti.judgements(told, groups),
         "findings": [asdict(finding) for finding in found],
     }

@@ -85,7 +85,8 @@ def choose(
         if not known:
             raise NoCluster
     _refuse_unknown("node", nodes, [node.name for node in known])
-    _refuse_unknown("node group", groups, {node.group for node in known})
+    empty = [] if nodes_file else group_names()
+    _refuse_unknown("node group", groups, {node.group for node in known}.union(empty))
     if not nodes and not groups:
         return known
     return [node for node in known if node.name in nodes or node.group in groups]
@@ -125,10 +126,15 @@ def of_cluster() -> list[Node]:
     return sorted(nodes, key=lambda node: node.name)
 
 
+def group_names() -> list[str]:
+    """The cluster's node groups, also those that have no node."""
+    return [line.partition(" ")[2] for line in paths.ssconf("nodegroups")]
+
+
 def _of_ssconf(ports: dict[str, int], master: list[str]) -> list[Node]:
     """What a node knows that is no master candidate: all but which node is in which of several groups."""
-    groups = paths.ssconf("nodegroups")
-    group = groups[0].partition(" ")[2] if len(groups) == 1 else UNKNOWN_GROUP
+    groups = group_names()
+    group = groups[0] if len(groups) == 1 else UNKNOWN_GROUP
     offline = paths.offline_nodes()
     incapable = [
         line.removesuffix("=False") for line in paths.ssconf("node_vm_capable") if line.endswith("=False")

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one node tells of itself.
 
-This module is sent to the nodes, with ``gnt_storage.providers`` before it. So it imports nothing of ours
-besides, works where the suite is missing, broken or another version, and asks the suite only by running
-``verify --report``, in a process with a limit. The document, version 1, has:
+This module is sent to the nodes, with ``gnt_storage.providers`` and ``survey.host`` before it. So it imports
+nothing of ours besides, works where the suite is missing, broken or another version, and asks the suite only
+by running ``verify --report``, in processes with a limit. The document, version 1, has:
 
-- ``python``, ``kernel``, ``packages`` (name: version), ``initiator`` (the iSCSI name, or ``""``),
+- all that ``survey.host`` tells of the machine,
 - ``time`` (seconds since the epoch),
-- ``logs``: ``there`` (whether the directory of Ganeti's logs exists), ``oldest`` (the age of one, in days),
-- ``configuration`` (file: [mode, owner]), ``libraries`` (directory: [version, digest]),
-- ``attachments``: [volume, provider, state] of each record,
+- ``libraries`` (directory: [version, digest]),
 - ``providers``: in the order of the search path, each with ``name``, ``path``, ``valid``, ``message``,
   ``parameters``; the one that Ganeti uses with ``digests`` (file: digest), ``writable`` (what others than
   root may change), ``blank`` (what is wrong with parameters.list), ``missing`` (optional scripts),
@@ -19,25 +17,24 @@ besides, works where the suite is missing, broken or another version, and asks t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-import platform
+import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from gnt_storage import providers
 from gnt_storage.providers import Provider
+from gnt_storage.survey.host import host
 
-LOGS = "/var/log/ganeti/extstorage"
-CONFIGURATION = os.environ.get("EXTSTORAGE_CONFIG_DIR", "/etc/ganeti/extstorage")
-INITIATOR = "/etc/iscsi/initiatorname.iscsi"
-PACKAGES = (
-    *("ganeti", "ganeti-extstorage", "python3-os-brick", "python3-paramiko", "python3-rbd", "librbd1"),
-    *("ceph-common", "open-iscsi", "multipath-tools", "lvm2"),
-)
 OURS = ("extstorage_common", "gnt_storage")
+REPORT_VERSION = 1
+AT_ONCE = 16
+"""Verifies that run at a time; each has the whole limit."""
 
 
 def main(key: str, seconds: float) -> None:
@@ -48,23 +45,16 @@ def main(key: str, seconds: float) -> None:
 def survey(key: str, seconds: float) -> dict[str, Any]:
     """The document."""
     found = providers.discover()
-    entries = []
-    for name in found:
-        first, *shadowed = found[name]
-        entries.append(_used(first, key, seconds))
-        entries += [_entry(other) for other in shadowed]
-    libraries = {entry["report"]["library"] for entry in entries if entry.get("report")}
+    used = [_used(entries[0]) for entries in found.values()]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(lambda entry: _verify(entry, key, seconds), used))
+    shadowed = [_entry(provider) for _, *others in found.values() for provider in others]
+    libraries = {entry["report"]["library"] for entry in used if entry["report"]}
     return {
         "version": 1,
-        "python": platform.python_version(),
-        "kernel": platform.release(),
-        "packages": _packages(),
-        "initiator": _initiator(),
-        "logs": {"there": os.path.isdir(LOGS), "oldest": _days_of_oldest(LOGS)},
-        "configuration": _modes(CONFIGURATION),
+        **host(),
         "libraries": {library: _library(library) for library in sorted(libraries)},
-        "providers": entries,
-        "attachments": _attachments(),
+        "providers": [*used, *shadowed],
         "time": time.time(),
     }
 
@@ -79,7 +69,7 @@ def _entry(provider: Provider) -> dict[str, Any]:
     }
 
 
-def _used(provider: Provider, key: str, seconds: float) -> dict[str, Any]:
+def _used(provider: Provider) -> dict[str, Any]:
     """The one that Ganeti uses of those that have a name."""
     entry = _entry(provider)
     files = [*providers.REQUIRED_SCRIPTS, *providers.OPTIONAL_SCRIPTS, providers.PARAMETERS_FILE]
@@ -95,8 +85,12 @@ def _used(provider: Provider, key: str, seconds: float) -> dict[str, Any]:
     if provider.valid:
         with open(there[providers.PARAMETERS_FILE], encoding="utf-8", errors="backslashreplace") as lines:
             entry["blank"] = providers.parameter_problems(lines.read())
-        entry["report"], entry["verify"] = _ask(there["verify"], key, seconds)
     return entry
+
+
+def _verify(entry: dict[str, Any], key: str, seconds: float) -> None:
+    if entry["valid"]:
+        entry["report"], entry["verify"] = _ask(os.path.join(entry["path"], "verify"), key, seconds)
 
 
 def _ask(verify: str, key: str, seconds: float) -> tuple[Any, str]:
@@ -107,18 +101,34 @@ def _ask(verify: str, key: str, seconds: float) -> tuple[Any, str]:
     if not _is_ours(verify):
         return None, ""
     environment = {name: value for name, value in os.environ.items() if name.startswith("EXTSTORAGE_")}
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(
-            [verify, "--report"],
-            input=key + "\n", capture_output=True, text=True, errors="backslashreplace", check=False,
-            timeout=seconds, env={"PATH": os.defpath, **environment},
+        process = subprocess.Popen(
+            [verify, "--report"], stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True,
+            encoding="utf-8", errors="backslashreplace", env={"PATH": os.defpath, **environment},
         )  # fmt: skip
-        return json.loads(done.stdout), ""
+    except OSError as error:
+        return None, str(error)
+    try:
+        stdout, stderr = process.communicate(key + "\n", seconds)
     except subprocess.TimeoutExpired:
+        # Not waited for: what sleeps in the kernel does not even listen to this.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         return None, f"verify did not end within {seconds:.0f} s"
-    except (OSError, ValueError) as error:
-        said = done.stderr.strip().splitlines() if isinstance(error, ValueError) else [str(error)]
+    return _report(stdout, stderr)
+
+
+def _report(stdout: str, stderr: str) -> tuple[Any, str]:
+    """What verify printed, if it is a report; else its last word on stderr."""
+    try:
+        report = json.loads(stdout)
+    except ValueError:
+        said = stderr.strip().splitlines()
         return None, said[-1] if said else "verify said nothing"
+    if not isinstance(report, dict) or report.get("version") != REPORT_VERSION:
+        return None, "verify gives a report that this gnt-storage can't read; is the suite another version?"
+    return report, ""
 
 
 def _is_ours(script: str) -> bool:
@@ -165,60 +175,3 @@ def _is_writable(path: str) -> bool:
     return (
         status.st_uid != 0 or bool(status.st_mode & 0o002) or bool(status.st_mode & 0o020 and status.st_gid)
     )
-
-
-def _modes(directory: str) -> dict[str, list[Any]]:
-    modes = {}
-    try:
-        for name in sorted(os.listdir(directory)):
-            status = os.stat(os.path.join(directory, name))
-            modes[os.path.join(directory, name)] = [f"{status.st_mode & 0o7777:04o}", status.st_uid]
-    except OSError:
-        pass
-    return modes
-
-
-def _days_of_oldest(directory: str) -> int:
-    times = [time.time()]
-    try:
-        with os.scandir(directory) as files:
-            for file in files:
-                times.append(file.stat(follow_symlinks=False).st_mtime)
-    except OSError:
-        pass
-    return int((times[0] - min(times)) / 86400)
-
-
-def _packages() -> dict[str, str]:
-    try:
-        done = subprocess.run(
-            ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package} ${Version}\\n", *PACKAGES],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-    except OSError:
-        return {}
-    words = [line.split() for line in done.stdout.splitlines()]
-    return {word[1]: word[2] for word in words if len(word) == 3 and word[0] == "installed"}
-
-
-def _attachments() -> list[list[str]]:
-    """Of every record of an attachment (see ``extstorage_common.attachments``)."""
-    directory = os.path.join(os.environ.get("EXTSTORAGE_RUN_DIR", "/run/ganeti-extstorage"), "attachments")
-    found = []
-    try:
-        for volume in sorted(os.listdir(directory)):
-            with open(os.path.join(directory, volume), encoding="utf-8", errors="backslashreplace") as lines:
-                told = dict(line.rstrip("\n").partition(" ")[::2] for line in lines)
-            found.append([volume, told.get("provider", ""), told.get("state", "")])
-    except OSError:
-        pass
-    return found
-
-
-def _initiator() -> str:
-    try:
-        with open(INITIATOR, encoding="utf-8", errors="backslashreplace") as lines:
-            names = [line.partition("=")[2].strip() for line in lines if line.startswith("InitiatorName=")]
-    except OSError:
-        return ""
-    return names[0] if names else ""

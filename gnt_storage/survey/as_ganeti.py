@@ -12,10 +12,10 @@ from gnt_storage.survey.taking import Told
 NOT_FOUND = "ExtStorage provider not found"
 
 
-def judgements(told: Sequence[Told]) -> list[dict[str, Any]]:
+def judgements(told: Sequence[Told], all_groups: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Each provider: on each node that answered which directory is used and whether it is valid; each group.
 
-    A group is valid if all its nodes that answered are.
+    A group is valid if all its nodes that answered are; so is one that has no such node.
     """
     answered = [one for one in told if one.document is not None]
     on_nodes = {one.node.name: _used(one) for one in answered}
@@ -23,7 +23,7 @@ def judgements(told: Sequence[Told]) -> list[dict[str, Any]]:
     judged = []
     for name in names:
         nodes = []
-        groups: dict[str, bool] = {}
+        groups = dict.fromkeys(all_groups, True)
         for one in answered:
             entry = on_nodes[one.node.name].get(name)
             valid = bool(entry and entry["valid"])
@@ -47,10 +47,10 @@ def _used(told: Told) -> dict[str, Mapping[str, Any]]:
     return used
 
 
-def lines(told: Sequence[Told]) -> Iterator[str]:
+def lines(told: Sequence[Told], all_groups: Sequence[str] = ()) -> Iterator[str]:
     """Ganeti's output. It names nodes by their UUIDs, where there are any."""
     answered = [one for one in told if one.document is not None]
-    for judgement in judgements(told):
+    for judgement in judgements(told, all_groups):
         name = judgement["name"]
         yield f"Provider: {name}"
         yield "---"

@@ -17,6 +17,8 @@ CLOCK_SECONDS = 5.0
 LOG_DAYS = 60
 """Twice the age at which the package has Ganeti's files of a call deleted."""
 SECRET_MODE = "0600"
+NAMED = 4
+"""How many nodes with the same trouble are named; the others are counted."""
 NODE = "-"
 """In the place of a provider's name: the node itself."""
 
@@ -39,7 +41,10 @@ def find(all_told: Sequence[Told]) -> list[Finding]:
         findings += [Finding(severity, name, provider, text) for severity, provider, text in _alone(one)]
     documents = {name: one.document for name, one in told.items() if one.document is not None}
     groups = {name: one.node.group for name, one in told.items()}
-    findings += _compared_nodes(documents)
+    findings += _compared_suites(documents)
+    findings += _same_initiator(documents)
+    for group in dict.fromkeys(groups.values()):
+        findings += _compared_machines({name: documents[name] for name in groups if groups[name] == group})
     findings += _compared_providers(documents, groups)
     order = {one.node.name: number for number, one in enumerate(all_told)}
     return sorted(findings, key=lambda finding: (finding.severity, order[finding.node], finding.provider))
@@ -73,6 +78,12 @@ def _alone(told: Told) -> Iterator[Problem]:
     for file, (mode, owner) in document["configuration"].items():
         if owner or int(mode, 8) & 0o022:
             yield ERROR, NODE, f"{file} can be changed by others than root (owner {owner}, mode {mode})"
+    for volume, provider, holder in document["activated"]:
+        text = f"this node itself uses what a guest has on {volume}, as {holder}"
+        advice = (
+            "deactivate it (vgchange -an, mdadm --stop) and have lvm.conf's global_filter refuse such disks"
+        )
+        yield ERROR, provider, f"{text}; {advice}"
     used: dict[str, str] = {}
     for entry in document["providers"]:
         if entry["name"] in used:
@@ -151,7 +162,7 @@ def _on_others(count: int) -> str:
     return "on another node" if count == 1 else f"on {count} other nodes"
 
 
-def _compared_nodes(documents: Documents) -> Iterator[Finding]:
+def _compared_suites(documents: Documents) -> Iterator[Finding]:
     versions = {name: version for name, one in documents.items() if (version := _versions(one))}
     for node, own, usual, count in differing(versions):
         yield Finding(ERROR, node, NODE, f"it has ganeti-extstorage {own}, {_others(count)} {usual}")
@@ -163,15 +174,26 @@ def _compared_nodes(documents: Documents) -> Iterator[Finding]:
         for node, _, _, count in differing(digests):
             problem = f"its library is not the one that {_others(count)}, though both say {version}"
             yield Finding(ERROR, node, NODE, f"{problem}; install it again")
-    python = {name: ".".join(one["python"].split(".")[:2]) for name, one in documents.items()}
-    for node, own, usual, count in differing(python):
-        yield Finding(WARNING, node, NODE, f"it has Python {own}, {_others(count)} {usual}")
-    yield from _compared_packages(documents)
-    yield from _same_initiator(documents)
 
 
 def _versions(document: Mapping[str, Any]) -> str:
     return ", ".join(sorted({version for version, _ in document["libraries"].values()}))
+
+
+def _compared_machines(documents: Documents) -> Iterator[Finding]:
+    """Of one group: groups may well be other machines, for other storage."""
+    python = {name: ".".join(one["python"].split(".")[:2]) for name, one in documents.items()}
+    for node, own, usual, count in differing(python):
+        yield Finding(WARNING, node, NODE, f"it has Python {own}, {_others(count)} {usual}")
+    for node, own, usual, count in differing({name: one["kernel"] for name, one in documents.items()}):
+        yield Finding(WARNING, node, NODE, f"it runs Linux {own}, {_on_others(count)} it is {usual}")
+    for daemon in sorted({daemon for one in documents.values() for daemon in one["daemons"]}):
+        runs = {name: daemon in one["daemons"] for name, one in documents.items()}
+        for node, own, usual, count in differing(runs):
+            there = "it does" if usual else "not"
+            text = f"{daemon} {'runs' if own else 'does not run'}, {_on_others(count)} {there}"
+            yield Finding(WARNING, node, NODE, text)
+    yield from _compared_packages(documents)
 
 
 def _compared_packages(documents: Documents) -> Iterator[Finding]:
@@ -194,12 +216,13 @@ def _same_initiator(documents: Documents) -> Iterator[Finding]:
             owners[one["initiator"].lower()].append(name)
     for initiator, names in owners.items():
         for name in names if len(names) > 1 else ():
-            others = ", ".join(other for other in names if other != name)
-            yield Finding(
-                ERROR, name, NODE,
-                f"its iSCSI initiator name {initiator} is also that of {others}, and must be its own; "
-                "give it a new one in /etc/iscsi/initiatorname.iscsi (iscsi-iname makes one)",
-            )  # fmt: skip
+            others = [other for other in names if other != name]
+            more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+            problem = (
+                f"its iSCSI initiator name {initiator} is also that of {', '.join(others[:NAMED])}{more}"
+            )
+            advice = "it must be its own: let iscsi-iname make a new one for /etc/iscsi/initiatorname.iscsi"
+            yield Finding(ERROR, name, NODE, f"{problem}; {advice}")
 
 
 # --- providers compared -----------------------------------------------------------------------------

@@ -33,9 +33,9 @@ PROVIDER = {
 }  # fmt: skip
 GOLD = "providers/0/report/pools/gold"
 DOCUMENT = {
-    "python": "3.11.2", "kernel": "6.1", "packages": {"lvm2": "2"}, "initiator": "", "time": 0.0,
-    "logs": {"there": True, "oldest": 0}, "configuration": {"/etc/file.conf": ["0644", 0]},
-    "libraries": {"/l": ["1", "digest"]}, "providers": [PROVIDER], "attachments": [],
+    "python": "3.11.2", "kernel": "6.1", "packages": {"lvm2": "2"}, "daemons": [], "initiator": "",
+    "logs": {"there": True, "oldest": 0}, "configuration": {"/etc/file.conf": ["0644", 0]}, "time": 0.0,
+    "libraries": {"/l": ["1", "digest"]}, "providers": [PROVIDER], "attachments": [], "activated": [],
 }  # fmt: skip
 
 
@@ -69,6 +69,9 @@ def test_nothing_is_wrong() -> None:
         ("libraries", {"/l": ["2", "digest"]}, "error", "it has ganeti-extstorage 2, 3 other nodes have 1"),
         ("libraries", {"/l": ["1", "other"]}, "error", "its library is not the one that 3 other nodes"),
         ("python", "3.13.1", "warning", "it has Python 3.13, 3 other nodes have 3.11"),
+        ("kernel", "6.12", "warning", "it runs Linux 6.12, on 3 other nodes it is 6.1"),
+        ("daemons", ["iscsid"], "warning", "iscsid runs, on 3 other nodes not"),
+        ("activated", [["v", "file", "vg-root"]], "error", "uses what a guest has on v, as vg-root"),
         ("packages/lvm2", "3", "warning", "it has lvm2 3, 3 other nodes have 2"),
         ("packages/lvm2", ..., "warning", "it lacks the package lvm2, which 3 other nodes have"),
         ("packages/librbd1", "1", "warning", "it has librbd1 1, which 3 other nodes have not"),
@@ -143,6 +146,30 @@ def test_clocks(earlier: float, later: float, problem: str) -> None:
     """Wrong is only what the time that the answer took can't explain."""
     found = findings.find([Told(Node("n1", ""), copy.deepcopy(DOCUMENT), "", earlier, later)])
     assert [one.problem.split(";")[0] for one in found] == ([problem] if problem else [])
+
+
+def test_machines_are_compared_within_their_group() -> None:
+    told = nodes(2) + [Told(Node(f"m{number}", "", "other"), copy.deepcopy(DOCUMENT)) for number in (1, 2)]
+    for one in told[2:]:
+        assert one.document
+        one.document.update(packages={"librbd1": "1"}, kernel="6.12", daemons=["iscsid"])
+    assert findings.find(told) == []
+    assert told[3].document
+    told[3].document["daemons"] = []
+    # Of one and one the first counts.
+    assert [(one.node, one.problem) for one in findings.find(told)] == [
+        ("m2", "iscsid does not run, on another node it does")
+    ]
+
+
+def test_many_nodes_with_one_initiator_name_are_counted() -> None:
+    told = nodes(100)
+    for one in told:
+        assert one.document
+        one.document["initiator"] = "iqn.cloned"
+    found = findings.find(told)
+    assert len(found) == 100
+    assert "is also that of n1, n2, n3, n4 and 95 more; it must" in found[-1].problem
 
 
 def test_initiator_names_are_compared_without_case() -> None:

@@ -28,12 +28,18 @@ def healthy(cluster: Cluster, package: Path) -> Iterator[Cluster]:
     def install(node: Any) -> None:
         node.install(package)
         node.put(CONFIGURATION, f"[gold]\ndirectory = {POOL}\n")
+        set_initiator(node, node.name)
 
     cluster.on_all(install)
     cluster.master.run("gnt-storage pool init file gold")
     yield cluster
     left = f"/usr/local/lib/ganeti /etc/ganeti/extstorage /etc/iscsi /run/ganeti-extstorage {POOL}"
     cluster.on_all(lambda node: node.run(f"dpkg --purge ganeti-extstorage; rm -rf {left}"))
+
+
+def set_initiator(node: Any, name: str) -> None:
+    """Give a node an iSCSI name, whether or not the machine below has one."""
+    node.put("/etc/iscsi/initiatorname.iscsi", f"InitiatorName=iqn.2026-11.test:{name}\n")
 
 
 def findings(cluster: Cluster, options: str = "") -> dict[tuple[str, str], list[str]]:
@@ -69,6 +75,29 @@ def test_same_words_as_ganetis_own(healthy: Cluster) -> None:
     assert findings(healthy) == {}
 
 
+def test_same_words_as_ganetis_own_with_several_groups(healthy: Cluster) -> None:
+    """A provider that is missing on the node of another group, which runs no instances then."""
+    node = healthy.nodes[2]
+    healthy.gnt("gnt-group add rack10")
+    healthy.gnt("gnt-group add rack9")
+    healthy.gnt(f"gnt-group assign-nodes rack10 {node.name}")
+    node.run(f"mv {PROVIDER} /")
+    try:
+        assert "For nodegroup: rack10 --> invalid" in same_words(healthy)
+        # Another group may well have other providers.
+        assert set(findings(healthy)) == {(node.name, "-")}
+        healthy.gnt(f"gnt-node modify --vm-capable no {node.name}")
+        assert "For nodegroup: rack10 --> valid" in same_words(healthy)
+        assert findings(healthy) == {}
+    finally:
+        node.run(f"mv /file {PROVIDER}")
+        healthy.gnt(f"gnt-node modify --vm-capable yes {node.name}")
+        healthy.gnt(f"gnt-group assign-nodes default {node.name}")
+        healthy.gnt("gnt-group remove rack10")
+        healthy.gnt("gnt-group remove rack9")
+    assert findings(healthy) == {}
+
+
 def same_words(cluster: Cluster) -> str:
     """Ganeti's own output, which ours must be, too."""
     own = cluster.gnt("gnt-storage.ganeti diagnose", check=False)
@@ -82,6 +111,13 @@ RELINK = f"ln -sfn ../../../ganeti-extstorage/extstorage_common/door {PROVIDER}/
 FIRST = "/srv/ganeti/extstorage"
 OTHER_UUID = "00000000-0000-4000-8000-000000000000"
 OLD = 's/__version__ = .*/__version__ = "0.0.1"/'
+HOLLOW = "#!/bin/sh\n# from extstorage_common import script"
+LISTEN = (
+    "import os, socket, time; one = socket.socket(socket.AF_UNIX);"
+    r'one.bind("\0ISCSIADM_ABSTRACT_NAMESPACE"); one.listen();'
+    "print(os.getpid(), flush=True); time.sleep(600)"
+)
+"""Python that does nothing but listen where iscsid would."""
 
 INCONSISTENCIES = {
     "script edited": (
@@ -147,6 +183,16 @@ INCONSISTENCIES = {
         f"cd {PROVIDER}; cp parameters.list /; echo >>parameters.list", f"mv /parameters.list {PROVIDER}",
         "file", "is blank, which crashes gnt-storage diagnose and info",
     ),
+    "verify that says nothing": (
+        f"cd {PROVIDER}; rm verify; echo '{HOLLOW}' >verify; chmod 755 verify",
+        f"ln -sfn ../../../ganeti-extstorage/extstorage_common/door {PROVIDER}/verify",
+        "file", "verify said nothing",
+    ),
+    "iscsid on one node alone": (
+        f"setsid -f python3 -c '{LISTEN}' >/listening 2>&1 </dev/null;"
+        " until [ -s /listening ]; do sleep 0.1; done",
+        "kill $(cat /listening); rm /listening", "-", "iscsid runs, on 2 other nodes not",
+    ),
     "provider missing": (
         f"mv {PROVIDER} /", f"mv /file {PROVIDER}", "file", "it is missing, while 2 other nodes have it",
     ),
@@ -169,15 +215,28 @@ def test_each_inconsistency_is_found_and_named(healthy: Cluster, name: str) -> N
     assert findings(healthy) == {}
 
 
+def test_a_verify_that_hangs_is_found(healthy: Cluster) -> None:
+    """gnt-storage diagnose of a provider whose verify sleeps; the other one is judged all the same."""
+    other = f"{PROVIDER}/../nfs1"
+    healthy.on_all(lambda node: node.run(f"cp -a {PROVIDER} {other}"))
+    node = healthy.nodes[1]
+    node.run(f"rm {other}/verify")
+    node.put(f"{other}/verify", f"{HOLLOW}\nexec sleep 1000\n", 0o755)
+    found = findings(healthy, "--timeout 10")
+    healthy.on_all(lambda node: node.run(f"rm -r {other}"))
+    assert "verify did not end within 10 s" in found[node.name, "nfs1"]
+    assert {provider for _, provider in found} == {"nfs1"}
+    assert findings(healthy) == {}
+
+
 def test_initiator_name_twice(healthy: Cluster) -> None:
-    for number, name in enumerate(("a", "b", "A")):
-        healthy.nodes[number].put(
-            "/etc/iscsi/initiatorname.iscsi", f"InitiatorName=iqn.2026-11.test:{name}\n"
-        )
+    for node, name in zip(healthy.nodes, ("a", "b", "A"), strict=True):
+        set_initiator(node, name)
     found = findings(healthy)
     assert {node for node, _ in found} == {healthy.nodes[0].name, healthy.nodes[2].name}
     assert f"is also that of {healthy.nodes[2].name}" in found[healthy.nodes[0].name, "-"][0]
-    healthy.on_all(lambda node: node.run("rm -r /etc/iscsi"))
+    healthy.on_all(lambda node: set_initiator(node, node.name))
+    assert findings(healthy) == {}
 
 
 def test_nodes_that_do_not_answer(healthy: Cluster) -> None:

@@ -40,6 +40,9 @@ MaxStartups 100:30:200
 PidFile none
 """
 
+TALKING = "while echo; do sleep 0.2; done"
+"""A command that does not end, but with its connection."""
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -112,7 +115,7 @@ def test_a_command_that_talks_without_end(config: Path, monkeypatch: pytest.Monk
 
 
 def test_a_node_that_hangs_is_an_answer(config: Path) -> None:
-    answers = {a.node.name: a for a in remote.run(NODES[:2], ["sleep", "1000"], timeout=1)}
+    answers = {a.node.name: a for a in remote.run(NODES[:2], ["sh", "-c", TALKING], timeout=1)}
     assert {answer.problem for answer in answers.values()} == {"it did not answer within 1 s"}
 
 
@@ -150,7 +153,7 @@ def test_this_node_needs_no_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_runs_on_when_nobody_listens(config: Path) -> None:
-    script = 'case $SSH_CONNECTION in *" 127.0.0.1 "*) ;; *) sleep 1000;; esac'
+    script = f'case $SSH_CONNECTION in *" 127.0.0.1 "*) ;; *) {TALKING};; esac'
     answers = remote.run(NODES, ["sh", "-c", script], timeout=1000)
     assert next(answers).node.name == "n1"
     assert _connections()
