@@ -22,6 +22,11 @@ def run_dir() -> str:
     return os.environ.get("EXTSTORAGE_RUN_DIR", "/run/ganeti-extstorage")
 
 
+def state_dir() -> str:
+    """What a machine with storage of its own must not forget: volumes, or what is exported of them."""
+    return os.environ.get("EXTSTORAGE_STATE_DIR", "/var/lib/ganeti-extstorage")
+
+
 def device_dir() -> str:
     """The directory of the stable links that ``attach`` prints."""
     if "EXTSTORAGE_RUN_DIR" in os.environ:

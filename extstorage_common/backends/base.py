@@ -314,6 +314,18 @@ class Backend(ABC):
         """
         return []
 
+    def restore_exports(self) -> list[str]:
+        """Export again what was exported before this machine was restarted, and nothing else.
+
+        For ``gnt-storage controller restore`` on the machine that has the storage; returns the volumes::
+
+            >>> backend.restore_exports()
+            ['f7c1.ext.disk0']
+
+        Raises Unreachable, Refused. This default is for a storage that forgets nothing.
+        """
+        return []
+
     def userspace_uris(self, volume: Volume) -> list[str]:
         """URIs for hypervisors, each with the hypervisor's name in front: ``kvm:file:/srv/...``."""
         return []

@@ -13,9 +13,10 @@ from typing import TextIO
 import click
 
 from extstorage_common import paths, serve
+from extstorage_common.backends.remote import RemoteBackend
 from extstorage_common.errors import BadRequest
 from extstorage_common.request import is_name
-from gnt_storage import suite_provider
+from gnt_storage import forget, suite_provider
 
 
 class NotAPublicKey(BadRequest):
@@ -63,6 +64,22 @@ def authorize(node: str, key: TextIO, pools: tuple[str, ...], cluster: str) -> N
     words = [executable, node, cluster, *pools]
     command = shlex.join(words).replace("\\", "\\\\").replace('"', '\\"')
     click.echo(f'restrict,command="{command}" {public} {node}')
+
+
+@controller.command()
+def restore() -> None:
+    """Export again what was exported to nodes before this machine was restarted.
+
+    The unit ganeti-extstorage-exports.service calls it when the machine starts, after the system's own
+    services have restored what they know. It can be called at any time: running exports go on.
+    """
+    for name, directory in forget.provider_names().items():
+        provider = suite_provider.of(name, directory)
+        for pool in provider.configuration.pool_names():
+            backend = provider.pool(pool)
+            if not isinstance(backend, RemoteBackend):
+                for volume in backend.restore_exports():
+                    click.echo(f"{name}: pool '{pool}': {volume}")
 
 
 def _check_pool(said: str) -> None:

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names and addresses of iSCSI, whatever the target is."""
+
+from __future__ import annotations
+
+from extstorage_common.config import Words
+
+PORT = 3260
+CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-")
+"""What a part of a name is made of (RFC 3720, 3.2.6.1); parts are separated by colons."""
+
+
+def is_name(text: str) -> bool:
+    """Whether this can name an initiator or a target (RFC 3720, 3.2.6), and a directory of configfs."""
+    kinds = text.startswith(("iqn.", "eui.", "naa."))
+    return kinds and len(text) < 224 and CHARACTERS.issuperset(text.replace(":", ""))
+
+
+class Portals(Words):
+    """Addresses with a port each, ``192.0.2.1`` or ``192.0.2.1:3260`` or ``[2001:db8::1]:3260``."""
+
+    expects = "addresses separated by commas, each with a port or without"
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        words = super().parse(text)
+        if not words:
+            raise ValueError(text)
+        return tuple(self._portal(word) for word in words)
+
+    @staticmethod
+    def _portal(word: str) -> str:
+        from ipaddress import ip_address
+
+        address, port = word, str(PORT)
+        if word.startswith("["):
+            address, _, rest = word[1:].partition("]")
+            port = rest.removeprefix(":") or port
+        elif word.count(":") == 1:
+            address, _, port = word.partition(":")
+        if not (port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) < 65536):
+            raise ValueError(word)
+        parsed = ip_address(address)
+        return f"[{parsed}]:{port}" if parsed.version == 6 else f"{parsed}:{port}"
