@@ -74,7 +74,7 @@ def choose(
     """The nodes of these names and groups; without any, all there are.
 
     Raises UnknownName; NoCluster where neither Ganeti nor a file says which nodes there are, unless they
-    are named; BadNodesFile.
+    are named; NotMasterCandidate where Ganeti tells only others which node is in which group; BadNodesFile.
     """
     if nodes_file is not None:
         known = read_nodes_file(nodes_file)
@@ -87,6 +87,8 @@ def choose(
     _refuse_unknown("node", nodes, [node.name for node in known])
     empty = [] if nodes_file else group_names()
     _refuse_unknown("node group", groups, {node.group for node in known}.union(empty))
+    if any(group in empty for group in groups) and any(node.group == UNKNOWN_GROUP for node in known):
+        raise ganeti.NotMasterCandidate
     if not nodes and not groups:
         return known
     return [node for node in known if node.name in nodes or node.group in groups]

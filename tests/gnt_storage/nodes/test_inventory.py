@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gnt_storage import ganeti
 from gnt_storage.nodes import inventory
 from gnt_storage.nodes.inventory import Node
 
@@ -65,12 +66,21 @@ def test_of_a_master_candidate(ssconf: Path) -> None:
         inventory.choose(nodes=["zebra"])
 
 
+def test_a_group_without_nodes(ssconf: Path) -> None:
+    (ssconf / "config.data").write_text(json.dumps(CONFIGURATION))
+    (ssconf / "ssconf_nodegroups").write_text("g1 rack1\ng2 rack2\ng3 rack3\n")
+    assert inventory.choose(groups=["rack3"]) == []
+    assert inventory.choose(groups=["rack3", "rack2"]) == [B]
+
+
 def test_of_another_node(ssconf: Path) -> None:
     unknown = [
         Node("a", "10.0.0.1", "-", master=True),
         Node("b", "10.0.0.2", "-", offline=True, port=2222),
     ]
     assert inventory.choose() == unknown
+    with pytest.raises(ganeti.NotMasterCandidate):
+        inventory.choose(groups=["rack1"])
     (ssconf / "ssconf_nodegroups").write_text("g1 default\n")
     assert {node.group for node in inventory.choose()} == {"default"}
 
