@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gnt_storage.commands.diagnose import summary
 from gnt_storage.nodes.inventory import Node
 from gnt_storage.survey import as_ganeti, findings
 from gnt_storage.survey.page import page
@@ -186,6 +187,21 @@ def test_silence_is_a_finding_and_proves_nothing() -> None:
     (provider,) = as_ganeti.judgements(told)
     assert [one["node"] for one in provider["nodes"]] == ["n1", "n2"]
     assert provider["groups"] == {"default": True}
+
+
+def test_groups_without_nodes_are_valid_as_ganeti_says() -> None:
+    lines = list(as_ganeti.lines(nodes(1), ["rack10", "default", "rack9"]))
+    assert lines[-4:] == [
+        "  For nodegroup: default --> valid",
+        "  For nodegroup: rack9 --> valid",
+        "  For nodegroup: rack10 --> valid",
+        "",
+    ]
+
+
+def test_a_terminal_obeys_no_node() -> None:
+    found = findings.find([Told(Node("n1", ""), None, "\x1b]0;owned\x07 a\nb \udcff \u202e ü")])
+    assert summary(found) == [r"n1: \x1b]0;owned\x07 a\nb \udcff \u202e ü"]
 
 
 def test_shadowed_provider() -> None:
