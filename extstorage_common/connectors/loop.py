@@ -12,6 +12,7 @@ import fcntl
 import os
 import struct
 
+from extstorage_common.blockdevices import answers_read, content, drop_cache, flush, ioctl, size, sysfs, users
 from extstorage_common.connectors.base import Connector
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import DeviceBusy, NodeUnfit, SystemRefused, TimedOut, WrongDevice
@@ -30,7 +31,6 @@ LOOP_GET_STATUS64 = 0x4C05
 LOOP_SET_CAPACITY = 0x4C07
 LO_FLAGS_AUTOCLEAR = 4
 LO_FLAGS_DIRECT_IO = 16
-BLKFLSBUF = 0x1261
 
 INFO = struct.Struct("=QQQQQIIII64s64s32s2Q")
 """struct loop_info64: device, inode, ..., flags at index 8, ..."""
@@ -40,7 +40,6 @@ CONFIG = struct.Struct("=iI232s64x")
 
 BUSY_SECONDS = 3.0
 """udev looks into every device that appears; it is let finish before a device counts as busy."""
-READ = 4096
 
 
 class LoopConnector(Connector):
@@ -75,8 +74,8 @@ class LoopConnector(Connector):
     def _check(self, data: Mapping[str, Any], device: str) -> None:
         if not _is_file_of(device, data["path"]):
             raise WrongDevice(device=device, reason=f"it shows another file than {data['path']}")
-        if _size(device) != data["size"]:
-            reason = f"it has {_size(device)} bytes, the volume has {data['size']}"
+        if size(device) != data["size"]:
+            reason = f"it has {size(device)} bytes, the volume has {data['size']}"
             raise WrongDevice(device=device, reason=reason)
 
     def disconnect_volume(
@@ -90,39 +89,35 @@ class LoopConnector(Connector):
 
     def is_volume(self, kept: Mapping[str, str], device: str) -> bool:
         """Goes by the path: the filesystem may be away by now, and is not asked."""
-        return _read(os.path.join(_sysfs(device), "loop/backing_file")) == kept["path"]
+        return content(os.path.join(sysfs(device), "loop/backing_file")) == kept["path"]
 
     def extend_volume(self, data: Mapping[str, Any], device: str) -> None:
         if not _is_file_of(device, data["path"]):
             raise WrongDevice(device=device, reason=f"it shows another file than {data['path']}")
-        if _size(device) != data["size"]:
-            _ioctl(device, LOOP_SET_CAPACITY)
+        if size(device) != data["size"]:
+            ioctl(device, LOOP_SET_CAPACITY)
         self._check(data, device)
 
     def is_connected(self, data: Mapping[str, Any], device: str) -> bool:
-        return _is_file_of(device, data["path"]) and _size(device) == data["size"] and _answers_read(device)
+        return _is_file_of(device, data["path"]) and size(device) == data["size"] and answers_read(device)
 
     def identity(self, device: str) -> list[tuple[str, str]]:
         """``diskseq`` grows with every binding of any disk; kernels before 5.15 have only the path."""
-        files = [os.path.join(_sysfs(device), name) for name in ("diskseq", "loop/backing_file")]
-        return [(file, content) for file in files if (content := _read(file))][:1]
+        files = [os.path.join(sysfs(device), name) for name in ("diskseq", "loop/backing_file")]
+        return [(file, text) for file in files if (text := content(file))][:1]
 
     def gone(self, device: str) -> list[tuple[str, str]]:
-        return [(os.path.join(_sysfs(device), "loop/backing_file"), " (deleted)")]
+        return [(os.path.join(sysfs(device), "loop/backing_file"), " (deleted)")]
 
     def is_coherent(self, device: str) -> bool:
-        return _read(os.path.join(_sysfs(device), "loop/dio")) == "1"
+        return content(os.path.join(sysfs(device), "loop/dio")) == "1"
 
     def flush(self, device: str) -> None:
-        fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        flush(device)
 
     def invalidate(self, kept: Mapping[str, str], device: str) -> None:
         """Drop the device's pages, then those of its file (which direct I/O has not)."""
-        _ioctl(device, BLKFLSBUF)
+        drop_cache(device)
         fd = os.open(kept["path"], os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -130,30 +125,14 @@ class LoopConnector(Connector):
             os.close(fd)
 
     def users(self, kept: Mapping[str, str], device: str) -> list[str]:
-        users = _processes_with_open({device, kept["path"]} - {""})
-        if device:
-            holders = os.path.join(_sysfs(device), "holders")
-            users += os.listdir(holders) if os.path.isdir(holders) else []
-            users += _mounts(device)
-        return users
+        return users(device, kept["path"])
 
 
 # --- the kernel's interface -------------------------------------------------------------------------
 
 
-def _ioctl(device: str, request: int, argument: Any = 0) -> int:
-    """One request to a device or to the control device."""
-    fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        return int(fcntl.ioctl(fd, request, argument))
-    except OSError as error:
-        raise SystemRefused(what=f"request {request:#x} to {device}", reason=error.strerror) from error
-    finally:
-        os.close(fd)
-
-
 def _free_device() -> str:
-    return f"/dev/loop{_ioctl(CONTROL, LOOP_CTL_GET_FREE)}"
+    return f"/dev/loop{ioctl(CONTROL, LOOP_CTL_GET_FREE)}"
 
 
 def _configure(device: str, path: str) -> bool:
@@ -210,7 +189,7 @@ def _release(device: str, identity: Sequence[tuple[str, str]]) -> bool:
 
 
 def _is(identity: Sequence[tuple[str, str]]) -> bool:
-    return all(_read(file) == expected for file, expected in identity)
+    return all(content(file) == expected for file, expected in identity)
 
 
 def _clear_autoclear(device: str, identity: Sequence[tuple[str, str]]) -> None:
@@ -245,70 +224,6 @@ def _is_file_of(device: str, path: str) -> bool:
         os.close(fd)
     found = os.stat(path)
     return INFO.unpack(status)[:2] == (found.st_dev, found.st_ino)
-
-
-def _answers_read(device: str) -> bool:
-    """One read past every cache (the buffer of direct I/O must be aligned, as a mapping is)."""
-    import mmap
-
-    try:
-        fd = os.open(device, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        with mmap.mmap(-1, READ) as buffer:
-            return os.preadv(fd, [buffer], 0) == READ
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-
-
-# --- sysfs and /proc --------------------------------------------------------------------------------
-
-
-def _sysfs(device: str) -> str:
-    return os.path.join("/sys/block", os.path.basename(device))
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            return os.fsdecode(file.read()).rstrip("\n")
-    except OSError:
-        return ""
-
-
-def _size(device: str) -> int:
-    """The device's size in bytes (sysfs counts sectors of 512 bytes, whatever the device's own)."""
-    return int(_read(os.path.join(_sysfs(device), "size")) or 0) * 512
-
-
-def _mounts(device: str) -> list[str]:
-    number = _read(os.path.join(_sysfs(device), "dev"))
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
-        return [f"mounted on {line.split()[4]}" for line in file if line.split()[2] == number]
-
-
-def _processes_with_open(paths: set[str]) -> list[str]:
-    """Other processes with an open descriptor of one of the paths; looks at names only, opens nothing."""
-    found = []
-    others = {pid for pid in os.listdir("/proc") if pid.isdigit()} - {str(os.getpid())}
-    for pid in sorted(others):
-        directory = f"/proc/{pid}/fd"
-        try:
-            if any(_link(f"{directory}/{fd}") in paths for fd in os.listdir(directory)):
-                found.append(f"{_read(f'/proc/{pid}/comm')} (process {pid})")
-        except (FileNotFoundError, PermissionError, ProcessLookupError):
-            continue
-    return found
-
-
-def _link(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return ""
 
 
 CONNECTOR = LoopConnector
