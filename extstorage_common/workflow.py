@@ -304,7 +304,7 @@ class Workflow:
         self, backend: Backend, volume: Volume, connector: Connector, attachment: Attachment
     ) -> None:
         data = self._connection_data(backend, volume, connector)
-        attachment.kept = {key: str(data[key]) for key in connector.KEEP}
+        attachment.kept = connector.kept(data)
         attachment.save()
         crash_point("attach.exported")
 
@@ -372,6 +372,8 @@ class Workflow:
     def _disconnect_device(self, attachment: Attachment, connector: Connector) -> None:
         """Disconnect the device that the record names, if it is still this attachment's."""
         if not attachment.is_bound():
+            if attachment.kept:
+                connector.cleanup_connection(attachment.kept)
             return
         identity = attachment.identity
         if not identity and connector.is_volume(attachment.kept, attachment.device):

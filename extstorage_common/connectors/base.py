@@ -43,6 +43,10 @@ class Connector(ABC):
         An iSCSI connector gives ``{"initiator": "iqn...."}``; one that needs nothing gives ``{}``.
         """
 
+    def kept(self, data: Mapping[str, Any]) -> dict[str, str]:
+        """What is kept of a connection until its disconnection: the ``KEEP`` of its ``data``, as text."""
+        return {key: str(data[key]) for key in self.KEEP}
+
     @abstractmethod
     def connect_volume(self, data: Mapping[str, Any], known: str, remember: Callable[[str], None]) -> str:
         """Make the device of a volume appear, and return it (``/dev/loop3``).
@@ -71,6 +75,13 @@ class Connector(ABC):
             >>> connector.disconnect_volume(kept, "/dev/loop3", identity)
 
         Raises DeviceBusy, and leaves the device usable then.
+        """
+
+    def cleanup_connection(self, kept: Mapping[str, str]) -> None:  # noqa: B027
+        """Undo what ``connect_volume`` did that is no device, or where the device is gone.
+
+        Called when there is no device to disconnect; for connectors whose way to the storage is a
+        thing of its own, like a session. Raises DeviceBusy.
         """
 
     @abstractmethod
