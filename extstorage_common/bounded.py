@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may sleep in the kernel for long, done by a child process that can be left behind.
+
+Reading from or flushing a disk whose storage is away lasts until the kernel gives the disk up, minutes
+perhaps, and no signal ends it.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from extstorage_common.deadline import Deadline
+
+SIGKILL = 9
+
+
+def succeeds(work: Callable[[], object], deadline: Deadline, seconds: float) -> bool:
+    """Whether ``work`` returns within ``seconds``, and something other than False."""
+    child = os.fork()
+    if not child:
+        _be_child(work)
+    for _ in deadline.attempts(seconds):
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return status == 0
+    os.kill(child, SIGKILL)
+    return False
+
+
+def _be_child(work: Callable[[], object]) -> None:
+    status = 1
+    try:
+        status = 1 if work() is False else 0
+    finally:
+        os._exit(status)

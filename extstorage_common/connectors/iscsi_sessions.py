@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The iSCSI sessions of this node: what sysfs tells of them; ``iscsiadm`` begins and ends them.
+
+A session is logged in to one portal of one target; its disks are numbered as the target numbers them. It
+scans for a disk only when it is told to, so no disk appears that nobody asked for.
+"""
+
+from __future__ import annotations
+
+import os
+
+from extstorage_common.blockdevices import content
+from extstorage_common.errors import NodeUnfit, Refused, SystemRefused, TimedOut, Unreachable
+from extstorage_common.transports import local
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from extstorage_common.connectors.iscsi_records import Portal
+    from extstorage_common.deadline import Deadline
+
+SESSIONS = "/sys/class/iscsi_session"
+CONNECTIONS = "/sys/class/iscsi_connection"
+HOSTS = "/sys/class/scsi_host"
+LOGGED_IN = "LOGGED_IN"
+PROBE_SECONDS = 2.0
+
+# What iscsiadm exits with (iscsiadm(8)).
+SESSION_NOT_FOUND = 2
+SESSION_EXISTS = 15
+NOTHING_FOUND = 21
+NO_DAEMON = (18, 20)
+AUTHENTICATION_FAILED = 24
+NO_ANSWER = (4, 5, 8, 11)
+
+
+class PortalUnreachable(Unreachable):
+    template = "portal {portal} of target {target} does not answer; look at the storage and the network"
+
+
+class TargetNotThere(Unreachable):
+    template = "portal {portal} answers, but not for target {target}; look whether the storage exports it"
+
+
+class LoginRefused(Refused):
+    template = (
+        "target {target} at {portal} does not let this node in: the node is not on the target's list, "
+        "or has another secret; attach again"
+    )
+
+
+class LoginFailed(Refused):
+    template = (
+        "the login to target {target} at {portal} failed: {reason}; if target and node do not trust each "
+        "other, their secrets differ"
+    )
+
+
+class Session:
+    """The session that the kernel calls ``name`` (``session3``)."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.directory = os.path.realpath(f"{SESSIONS}/{name}/device")
+
+    @property
+    def number(self) -> str:
+        """As ``iscsiadm`` names it."""
+        return self.name.removeprefix("session")
+
+    def is_logged_in(self) -> bool:
+        """Whether the target answered until now; else the kernel holds commands back, or fails them."""
+        return content(f"{SESSIONS}/{self.name}/state") == LOGGED_IN
+
+    def exists(self) -> bool:
+        """Whether it has not been ended."""
+        return os.path.isdir(f"{SESSIONS}/{self.name}")
+
+    def luns(self) -> dict[int, str]:
+        """Its disks: the number of each, and its directory in sysfs."""
+        found = {}
+        for target in _names(self.directory, "target"):
+            prefix = target.removeprefix("target") + ":"
+            for address in _names(f"{self.directory}/{target}", prefix):
+                found[int(address.removeprefix(prefix))] = f"{self.directory}/{target}/{address}"
+        return found
+
+    def disk(self, lun: int) -> str:
+        """The block device of a disk (``/dev/sdb``); ``""`` if it has none."""
+        directory = self.luns().get(lun, "")
+        names = _names(f"{directory}/block", "sd") if directory else []
+        return f"/dev/{names[0]}" if names else ""
+
+    def scan(self, lun: int) -> None:
+        """Look for this disk and no other; returns when the kernel has it, or the target has not."""
+        host = os.path.basename(os.path.dirname(self.directory))
+        write(f"{HOSTS}/{host}/scan", f"- - {lun}")
+
+    def remove(self, lun: int) -> None:
+        """Make a disk disappear; the kernel flushes it, if it answers."""
+        if directory := self.luns().get(lun):
+            write(f"{directory}/delete", "1")
+
+    def end(self, deadline: Deadline) -> None:
+        """Log out; its disks are gone then, and commands that waited for the target fail.
+
+        Raises SystemRefused, TimedOut.
+        """
+        ended = local.run(["iscsiadm", "-m", "session", "-r", self.number, "--logout"], deadline)
+        if ended.status not in (0, SESSION_NOT_FOUND, NOTHING_FOUND) and self.exists():
+            raise SystemRefused(what=f"ending iSCSI session {self.number}", reason=ended.reason)
+        for _ in deadline.attempts():
+            if not self.exists():
+                return
+        raise TimedOut(seconds=deadline.seconds, doing=f"ending iSCSI session {self.number}")
+
+
+def find(portal: Portal) -> Session | None:
+    """The session with this portal of its target, in whatever state."""
+    for session in of_target(portal.iqn):
+        connection = f"{CONNECTIONS}/connection{session.number}:0"
+        address = content(f"{connection}/persistent_address")
+        if (address, content(f"{connection}/persistent_port")) == (portal.address, portal.port):
+            return session
+    return None
+
+
+def of_target(iqn: str) -> Iterator[Session]:
+    """The sessions with any portal of a target."""
+    for name in _names(SESSIONS, "session"):
+        if content(f"{SESSIONS}/{name}/targetname") == iqn:
+            yield Session(name)
+
+
+def begin(portal: Portal, deadline: Deadline) -> Session:
+    """Log in as the portal's record says.
+
+    Raises PortalUnreachable, TargetNotThere, LoginRefused, LoginFailed, NodeUnfit, TimedOut.
+    """
+    command = ["iscsiadm", "-m", "node", "-T", portal.iqn, "-p", str(portal), "--login"]
+    ended = local.run(command, deadline)
+    session = find(portal)
+    if session is not None and ended.status in (0, SESSION_EXISTS):
+        return session
+    about = {"portal": portal, "target": portal.iqn}
+    if ended.status in NO_DAEMON:
+        raise NodeUnfit(reason="iscsid does not answer; start it: systemctl start iscsid")
+    if ended.status == AUTHENTICATION_FAILED:
+        raise LoginRefused(**about)
+    if ended.status in NO_ANSWER:
+        raise TargetNotThere(**about) if _answers(portal) else PortalUnreachable(**about)
+    raise LoginFailed(reason=ended.reason, **about)
+
+
+def write(path: str, text: str) -> None:
+    """Tell the kernel something through a file of sysfs. Raises SystemRefused."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise SystemRefused(what=f"writing '{text}' to {path}", reason=error.strerror) from error
+
+
+def _answers(portal: Portal) -> bool:
+    """Whether anything listens there."""
+    import socket
+
+    try:
+        with socket.create_connection((portal.address, int(portal.port)), PROBE_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def _names(directory: str, prefix: str) -> list[str]:
+    """The names in a directory of sysfs that begin so; none if it is gone."""
+    try:
+        return sorted(name for name in os.listdir(directory) if name.startswith(prefix))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
