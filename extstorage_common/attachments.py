@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 from extstorage_common import paths, records
+from extstorage_common.connectors.base import NO_DEVICE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ class Attachment:
 
     @property
     def link(self) -> str:
-        """The stable link to the device that ``attach`` prints."""
-        return os.path.join(paths.device_dir(), self.volume)
+        """The stable link to the device that ``attach`` prints; ``""`` where there is no device."""
+        return "" if self.device == NO_DEVICE else os.path.join(paths.device_dir(), self.volume)
 
     def is_bound(self) -> bool:
         """Whether the device is still the one that was made for this attachment; asks no storage."""
@@ -73,7 +74,7 @@ class Attachment:
     def save(self) -> None:
         """Write the record; make the link if attached, remove it if there is no device."""
         os.makedirs(_directory(), mode=0o700, exist_ok=True)
-        if self.state == ATTACHED:
+        if self.state == ATTACHED and self.link:
             self._make_link()
         if not self.device:
             records.unlink_if_there(self.link)

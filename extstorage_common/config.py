@@ -24,6 +24,7 @@ from extstorage_common.errors import (
     BadConfiguration,
     BadOption,
     BadParameter,
+    FixedParameter,
     ForbiddenParameter,
     MissingOption,
     PoolNotChosen,
@@ -88,20 +89,31 @@ class YesNo(Choice):
         super().__init__("yes", "no")
 
     def parse(self, text: str) -> Any:
-        return super().parse(text) == "yes"
+        return super().parse({"true": "yes", "false": "no"}.get(text.lower(), text)) == "yes"
 
 
-class Seconds(Kind):
+class Whole(Kind):
+    """A whole number from ``smallest`` to ``largest``."""
+
+    def __init__(self, smallest: int, largest: int) -> None:
+        self.smallest = smallest
+        self.largest = largest
+        self.expects = f"a whole number from {smallest} to {largest}"
+
+    def parse(self, text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 19):
+            raise ValueError(text)
+        if not self.smallest <= int(text) <= self.largest:
+            raise ValueError(text)
+        return int(text)
+
+
+class Seconds(Whole):
     """A time in whole seconds, from 1 to ``largest``."""
 
     def __init__(self, largest: int) -> None:
-        self.largest = largest
+        super().__init__(1, largest)
         self.expects = f"a number of seconds from 1 to {largest}"
-
-    def parse(self, text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= self.largest):
-            raise ValueError(text)
-        return int(text)
 
 
 class Port(Kind):
@@ -141,16 +153,25 @@ class Option:
 
     ``default`` is text as it would stand in the file, or None where the file must say it, or ``""``
     for an option that is absent by default (its value is then None). An ``owner`` option may also
-    be chosen for a single disk, with the ``EXTP_*`` parameter of its name; all others are the
-    administrator's alone.
+    be chosen for a single disk, with the ``EXTP_*`` parameter of its name; a ``fixed`` one may be named
+    there, but only with the value that the pool has; all others are the administrator's alone.
     """
 
-    def __init__(self, name: str, kind: Kind, default: str | None, help: str, owner: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: Kind,
+        default: str | None,
+        help: str,
+        owner: bool = False,
+        fixed: bool = False,
+    ) -> None:
         self.name = name
         self.kind = kind
         self.default = default
         self.help = help
         self.owner = owner
+        self.fixed = fixed
 
 
 COMMON_OPTIONS = (
@@ -346,13 +367,13 @@ def _sections(file: str, text: str) -> dict[str, dict[str, str]]:
 
 def parameters_of(table: Sequence[Option]) -> list[Option]:
     """The parameters that a disk may carry (``EXTP_*``), ``pool`` first."""
-    return [POOL_PARAMETER, *(option for option in table if option.owner)]
+    return [POOL_PARAMETER, *(option for option in table if option.owner or option.fixed)]
 
 
 def choose(pool: Pool, table: Sequence[Option], parameters: Mapping[str, str]) -> Pool:
     """``pool`` with what a disk's ``parameters`` choose, for a volume to be made.
 
-    Raises UnknownParameter, ForbiddenParameter, BadParameter.
+    Raises UnknownParameter, ForbiddenParameter, FixedParameter, BadParameter.
     """
     known = {option.name: option for option in parameters_of(table)}
     allowed: Sequence[str] | None = pool["owner_options"]
@@ -362,12 +383,14 @@ def choose(pool: Pool, table: Sequence[Option], parameters: Mapping[str, str]) -
             raise UnknownParameter(parameter=name, nearest=nearest(name, known))
         if name == POOL_PARAMETER.name:
             continue
-        if allowed is not None and name not in allowed:
+        if allowed is not None and name not in allowed and not known[name].fixed:
             raise ForbiddenParameter(parameter=name)
         try:
             options[name] = known[name].kind.parse(text)
         except ValueError:
             raise BadParameter(parameter=name, value=text, expects=known[name].kind.expects) from None
+        if known[name].fixed and options[name] != pool[name]:
+            raise FixedParameter(parameter=name, value=pool[name], pool=pool.name)
     chosen = Pool(pool.name, pool.provider, pool.file, options)
     chosen.chosen = {name: text for name, text in parameters.items() if name != POOL_PARAMETER.name}
     return chosen

@@ -73,6 +73,10 @@ class ForbiddenParameter(BadRequest):
     )
 
 
+class FixedParameter(BadRequest):
+    template = "the parameter '{parameter}' can't be chosen for a disk: it is '{value}' in pool '{pool}'"
+
+
 class BadParameter(BadRequest):
     template = "the parameter '{parameter}' is '{value}', but must be {expects}"
 
@@ -156,6 +160,23 @@ class VolumeExists(Exists):
     )
 
 
+class ForeignImage(NotFound):
+    template = (
+        "there is an image of that name in pool '{pool}', but this suite did not make it, so it is no volume "
+        "and is left alone"
+    )
+
+
+class ForeignImageExists(Exists):
+    template = (
+        "an image {image} that this suite did not make is in the way, and was left alone; rename or remove it"
+    )
+
+
+class OriginMissing(NotFound):
+    template = "there is no image or snapshot {origin} to make the volume from"
+
+
 class NotASnapshot(Exists):
     template = "a volume {snapshot} exists and is no snapshot of this one; it was left alone"
 
@@ -235,6 +256,24 @@ class PoolTimedOutLately(Unreachable):
     )
 
 
+class CephPoolMissing(Unreachable):
+    template = (
+        "there is no Ceph pool '{rbd_pool}' in cluster {cluster}, so nothing is known of the volumes of pool "
+        "'{pool}'; make it (ceph osd pool create {rbd_pool}), or correct rbd_pool"
+    )
+
+
+class NamespaceMissing(Unreachable):
+    template = (
+        "the Ceph pool '{rbd_pool}' has no namespace '{namespace}', so nothing is known of the volumes of "
+        "pool '{pool}'; make it with: gnt-storage pool init {provider} {pool}"
+    )
+
+
+class ClusterWrong(Unreachable):
+    template = "{conf} leads to another Ceph pool: its identity is {found}, the configuration says {expected}"
+
+
 class StorageAway(Unreachable):
     template = (
         "disconnected from this node, but the storage can't be told ({reason}); detach again once it answers"
@@ -251,11 +290,57 @@ class SystemRefused(Refused):
     template = "{what} failed: {reason}"
 
 
+class CephRefused(Refused):
+    template = (
+        "Ceph does not let {user} do it ({what}); compare {keyring} and the user's capabilities with the "
+        "guide's: ceph auth get {user}"
+    )
+
+
+class HasClones(Refused):
+    template = (
+        "there are clones of the volume, or snapshots: {clones}; remove them first (remove_origin = flatten "
+        "gives clones data of their own instead)"
+    )
+
+
+class ImageInUse(Busy):
+    template = (
+        "the image is in use by Ceph clients that are no attachment of ours ({clients}); unmap it there "
+        "(rbd status {image} lists them)"
+    )
+
+
+class FeaturesUnfit(Refused):
+    template = (
+        "this node's kernel can't map the image: it has {features}; take them away with: "
+        "rbd feature disable {image} {features}"
+    )
+
+
+class OriginForbidden(BadRequest):
+    template = (
+        "a volume may not be made from '{origin}' here; the administrator allows images with origins in the "
+        "provider's configuration"
+    )
+
+
+class OriginTooLarge(BadRequest):
+    template = "{origin} has {origin_size} MiB, more than the {size} MiB that the volume shall have"
+
+
 class SharedOpenImpossible(Refused):
     template = (
         "{device} can't do direct I/O on this filesystem, so two nodes would not see the same data; "
         "live migration needs a filesystem with direct I/O (migrate with --non-live has the same need, "
         "failover has not)"
+    )
+
+
+class OnlyUserspace(Refused):
+    template = (
+        "the volume has no device, since it was made with userspace_only; only instances whose disks have "
+        "access=userspace can use it"
     )
 
 

@@ -56,7 +56,12 @@ class Record:
 def read(path: str, title: str) -> Record:
     """The record at ``path``. Raises FileNotFoundError, BadRecord (another title, or cut off)."""
     with open(path, "rb") as file:
-        text = file.read().decode("utf-8", "surrogateescape")
+        return parse(file.read(), title, path)
+
+
+def parse(content: bytes, title: str, path: str) -> Record:
+    """The record that ``content`` is, which was found at ``path``. Raises BadRecord."""
+    text = content.decode("utf-8", "surrogateescape")
     first, *lines = text.split("\n")
     if first != f"{PREFIX} {title}" or lines[-1:] != [""]:
         raise BadRecord(path=path, title=title)

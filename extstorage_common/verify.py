@@ -71,10 +71,16 @@ def _run_checks(checks: Iterable[Check], names: Sequence[str]) -> None:
 def node_checks(configuration: Configuration, backend: type[Backend]) -> list[Check]:
     """The checks by name that ask no storage."""
     table = (*config.COMMON_OPTIONS, *backend.OPTIONS)
+
+    def connector() -> None:
+        pools = [configuration.pool(name, table, backend.DEFAULTS) for name in configuration.pool_names()]
+        for name in sorted({name for pool in pools for name in backend.connectors_of(pool)}):
+            connectors.load(name).validate_connector()
+
     return [
         ("configuration", lambda: configuration.check_names(table)),
         ("logs", _check_logs),
-        ("connector", connectors.load(backend.CONNECTOR).validate_connector),
+        ("connector", connector),
     ]
 
 

@@ -19,6 +19,8 @@ from extstorage_common.errors import (
     ExtStorageError,
     NotASnapshot,
     NotFound,
+    OnlyUserspace,
+    Refused,
     SharedOpenImpossible,
     SnapshotInUse,
     StorageAway,
@@ -102,7 +104,8 @@ class Workflow:
         else:
             # The door would have answered, were the link not lost or wrong.
             attachment.save()
-        return [attachment.link, *(attachment.uris if self.request.userspace else [])]
+        uris = attachment.uris if self.request.userspace or not attachment.link else []
+        return [attachment.link, *uris]
 
     def detach(self) -> None:
         """Disconnect this node, then drop what it held at the storage."""
@@ -130,10 +133,12 @@ class Workflow:
         """Prove with the storage that the device is alive and right, then become a holder."""
         backend, volume = self.find(self.request.volume)
         attachment = self._sound_attachment(backend, volume)
+        if not attachment.link and not self.request.userspace:
+            raise OnlyUserspace
         connector = self._connector(attachment.connector)
         if not self.request.exclusive and not connector.is_coherent(attachment.device):
             raise SharedOpenImpossible(device=attachment.link)
-        address = backend.holder_address(volume, connector.get_connector_properties())
+        address = backend.holder_address(volume, _properties(connector, attachment.device))
         if holders.open_volume(backend, volume, self.request.exclusive, address, paths.offline_nodes()):
             connector.invalidate(attachment.kept, attachment.device)
 
@@ -141,7 +146,10 @@ class Workflow:
         """Write out what is cached, and be no holder any more. Never refuses."""
         attachment = self._attachment(self.request.volume)
         if attachment is not None and attachment.state == ATTACHED and attachment.is_here():
-            self._connector(attachment.connector).flush(attachment.device)
+            try:
+                self._connector(attachment.connector).flush(attachment.device)
+            except Refused:
+                pass  # a node that was fenced can write nothing any more
         try:
             backend, volume = self.find(self.request.volume)
         except NotFound:
@@ -228,7 +236,7 @@ class Workflow:
         """
         expected = self._expected_pools(name)
         found: list[tuple[Backend, Volume]] = []
-        incomplete: VolumeIncomplete | None = None
+        special: NotFound | None = None
         unknown: ExtStorageError | None = None
         others = [pool for pool in self.configuration.pool_names() if pool not in expected]
         for pool_name in [*expected, *others]:
@@ -236,10 +244,10 @@ class Workflow:
                 backend = self._backend(self.pool(pool_name))
                 self.asking(pool_name)
                 found.append((backend, backend.get_volume(name)))
-            except VolumeIncomplete as error:
-                incomplete = error
-            except NotFound:
+            except VolumeNotFound:
                 continue
+            except NotFound as error:
+                special = error
             except ExtStorageError as error:
                 unknown = unknown or error
             if found and pool_name in expected:
@@ -251,8 +259,8 @@ class Workflow:
             return found[0]
         if unknown is not None:
             raise unknown
-        if incomplete is not None:
-            raise incomplete
+        if special is not None:
+            raise special
         raise VolumeNotFound(where="pool " + ", ".join([*expected, *others]))
 
     def _expected_pools(self, name: str) -> list[str]:
@@ -283,11 +291,11 @@ class Workflow:
 
     def _connect(self, backend: Backend, volume: Volume, old: Attachment | None) -> Attachment:
         """Connect this node, whatever an earlier call left; undone again if it fails."""
-        connector = self._connector(backend.CONNECTOR)
+        connector = self._connector(backend.connector_of(volume))
         attachment = Attachment(
             volume.name, backend.pool.provider, backend.pool.name, ATTACHING, connector.NAME
         )
-        if old is not None and old.is_here():
+        if old is not None and old.connector == connector.NAME and old.is_here():
             attachment.device, attachment.kept = old.device, old.kept
         elif old is not None:
             self._disconnect(old)
@@ -316,6 +324,7 @@ class Workflow:
         crash_point("attach.connected")
         attachment.identity = connector.identity(attachment.device)
         attachment.gone = connector.gone(attachment.device)
+        backend.note_connected(volume, _properties(connector, attachment.device))
         attachment.uris = backend.userspace_uris(volume)
         attachment.state = ATTACHED
         attachment.save()
@@ -385,7 +394,7 @@ class Workflow:
         """Drop this node's holding and its attachment at the storage."""
         holders.close_volume(backend, volume)
         crash_point("detach.closed")
-        properties = self._connector(backend.CONNECTOR).get_connector_properties()
+        properties = self._connector(backend.connector_of(volume)).get_connector_properties()
         backend.terminate_connection(volume, properties)
         crash_point("detach.terminated")
 
@@ -435,3 +444,8 @@ class Workflow:
         finally:
             if reserved:
                 holders.close_volume(backend, volume)
+
+
+def _properties(connector: Connector, device: str) -> dict[str, str]:
+    """What a backend may know of this node and of its device."""
+    return {**connector.get_connector_properties(), **connector.device_properties(device)}

@@ -131,6 +131,15 @@ class Backend(ABC):
         """Whether ``action`` may copy or write a whole volume, and so gets ``copy_timeout``."""
         return False
 
+    @classmethod
+    def connectors_of(cls, pool: Pool) -> tuple[str, ...]:
+        """The connectors that the pool's volumes may need; ``verify`` asks whether this node can use them."""
+        return (cls.CONNECTOR,)
+
+    def connector_of(self, volume: Volume) -> str:
+        """The connector that reaches this volume."""
+        return self.CONNECTOR
+
     # --- the pool ---------------------------------------------------------------------------------
 
     @abstractmethod
@@ -221,6 +230,16 @@ class Backend(ABC):
         forgets a disk that can't be attached. Raises Unreachable, Refused (the volume is still there).
         """
 
+    def purge_pool(self) -> list[str]:
+        """Delete for good what :meth:`delete_volume` left for later; returns the names of what is gone now.
+
+            >>> backend.purge_pool()
+            ['f7c1.ext.disk0']
+
+        Raises Unreachable. This default is for a storage that deletes at once.
+        """
+        return []
+
     @abstractmethod
     def create_snapshot(self, volume: Volume, name: str, is_quiet: Callable[[], None]) -> Volume:
         """Make ``name``, a volume of its own with the data that ``volume`` has now.
@@ -271,6 +290,12 @@ class Backend(ABC):
             {"driver_volume_type": "loop", "data": {"path": "/srv/pool/v1/disk", "size": 16777216}}
 
         ``size`` is in bytes. An export that was lost is made again, the same disk.
+        """
+
+    def note_connected(self, volume: Volume, connector: Mapping[str, str]) -> None:  # noqa: B027
+        """Called once the volume is connected, for a storage that then knows more of the attachment.
+
+        ``connector`` has what :meth:`Connector.device_properties` told of the device, too.
         """
 
     @abstractmethod
@@ -358,7 +383,10 @@ class Backend(ABC):
         """
 
     def holder_address(self, volume: Volume, connector: Mapping[str, str]) -> str:
-        """What :meth:`fence` will need to know of this node's opening; ``-`` for nothing."""
+        """What :meth:`fence` will need to know of this node's opening; ``-`` for nothing.
+
+        ``connector`` has what :meth:`Connector.device_properties` told of the device, too.
+        """
         return "-"
 
     def is_alive(self, volume: Volume, holder: Holder) -> bool:

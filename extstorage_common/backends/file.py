@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import time
 
-from extstorage_common import files, paths, records
+from extstorage_common import files, makers, paths, records
 from extstorage_common.backends import file_holders
 from extstorage_common.backends.base import Backend, Capabilities, Holder, Holders, Volume
 from extstorage_common.config import AbsolutePath, Choice, Kind, Option, YesNo
@@ -47,11 +47,8 @@ if TYPE_CHECKING:
 MARKER = ".ganeti-extstorage-pool"
 MARKER_TITLE = "pool 1"
 RECORD_TITLE = "volume 1"
-MAKER_TITLE = "maker 1"
 ATTACHED_TITLE = "attached 1"
 DEFAULT_DIRECTORY = "/var/lib/ganeti-extstorage/file"
-CLOCK_SKEW = 60
-"""Seconds by which the clocks of two nodes may differ when one judges the other's maker."""
 
 
 class FileBackend(Backend):
@@ -185,7 +182,7 @@ class FileBackend(Backend):
         # Asked again, since an unmounted share answers "no such file" too.
         self.pool_uuid()
         if maker is not None:
-            raise VolumeIncomplete(pool=self.pool.name, maker=self._maker_text(maker))
+            raise VolumeIncomplete(pool=self.pool.name, maker=makers.text(maker))
         raise VolumeNotFound(where=f"pool '{self.pool.name}'")
 
     def list_volumes(self) -> list[str]:
@@ -309,14 +306,8 @@ class FileBackend(Backend):
             files.discard_directory(making)
             os.mkdir(making, 0o700)
         crash_point("file.making-begun")
-        lines = [
-            ("node", self.node),
-            ("boot", paths.boot_id()),
-            ("process", str(os.getpid())),
-            ("started", files.process_start(os.getpid())),
-            ("until", str(int(time.time() + self.deadline.left()))),
-        ]
-        records.write(os.path.join(making, "maker"), records.Record(MAKER_TITLE, lines), durable=False)
+        maker = makers.this_process(self.node, self.deadline)
+        records.write(os.path.join(making, "maker"), maker, durable=False)
 
     def _fill_directory(
         self, name: str, making: str, lines: list[tuple[str, str]], fill: Callable[[int], None]
@@ -355,32 +346,14 @@ class FileBackend(Backend):
         """Who makes, or made and did not finish, the volume; a record without lines if unknown."""
         making = self._path(".making-" + name)
         try:
-            return records.read(os.path.join(making, "maker"), MAKER_TITLE)
+            return records.read(os.path.join(making, "maker"), makers.TITLE)
         except FileNotFoundError:
-            return records.Record(MAKER_TITLE) if os.path.isdir(making) else None
+            return records.Record(makers.TITLE) if os.path.isdir(making) else None
 
     def _refuse_living_maker(self, name: str) -> None:
         maker = self._maker(name)
-        if maker is not None and self._is_alive_maker(maker):
-            raise BeingMade(maker=self._maker_text(maker))
-
-    def _is_alive_maker(self, maker: records.Record) -> bool:
-        if not maker.lines:
-            return False
-        node = maker.get("node")
-        if node == self.node:
-            return maker.get("boot") == paths.boot_id() and maker.get("started") == files.process_start(
-                int(maker.get("process"))
-            )
-        if node in paths.offline_nodes():
-            return False
-        return time.time() < int(maker.get("until")) + CLOCK_SKEW
-
-    @staticmethod
-    def _maker_text(maker: records.Record) -> str:
-        if not maker.lines:
-            return "a call that was killed"
-        return f"process {maker.get('process')} on node {maker.get('node')}"
+        if maker is not None and makers.is_alive(maker, self.node):
+            raise BeingMade(maker=makers.text(maker))
 
     def _check_space(self, needed: int, full: bool) -> None:
         """Raise NoSpace unless ``needed`` more bytes fit (a filesystem that does not tell is believed)."""

@@ -103,6 +103,12 @@ class RemoteBackend(Backend):
             ours = f"{__version__} (protocol {wire.PROTOCOL})"
             raise ProtocolDiffers(host=host, theirs=theirs, ours=ours)
 
+    def connector_of(self, volume: Volume) -> str:
+        if type(self.local).connector_of is Backend.connector_of:
+            return self.CONNECTOR
+        connector: str = self._ask("connector_of", volume)
+        return connector
+
     # --- the pool ---------------------------------------------------------------------------------
 
     def initialize_pool(self) -> str:
@@ -155,6 +161,10 @@ class RemoteBackend(Backend):
     def delete_volume(self, volume: Volume) -> None:
         self._ask("delete_volume", volume)
 
+    def purge_pool(self) -> list[str]:
+        names: list[str] = self._ask("purge_pool")
+        return names
+
     def create_snapshot(self, volume: Volume, name: str, is_quiet: Callable[[], None]) -> Volume:
         """A storage that has to copy refuses at first; the node makes sure, and asks again."""
         snapshot: Volume
@@ -181,6 +191,10 @@ class RemoteBackend(Backend):
     def initialize_connection(self, volume: Volume, connector: Mapping[str, str]) -> Connection:
         connection: Connection = self._ask("initialize_connection", volume, dict(connector))
         return connection
+
+    def note_connected(self, volume: Volume, connector: Mapping[str, str]) -> None:
+        if type(self.local).note_connected is not Backend.note_connected:
+            self._ask("note_connected", volume, dict(connector))
 
     def terminate_connection(self, volume: Volume, connector: Mapping[str, str]) -> None:
         self._ask("terminate_connection", volume, dict(connector))

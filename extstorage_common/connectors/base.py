@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from extstorage_common.deadline import Deadline
 
 
+NO_DEVICE = "-"
+"""In the place of a device, where only hypervisors reach the volume, by its URI."""
+
+
 class Connector(ABC):
     """One data path, for one call."""
 
@@ -47,9 +51,17 @@ class Connector(ABC):
         """What is kept of a connection until its disconnection: the ``KEEP`` of its ``data``, as text."""
         return {key: str(data[key]) for key in self.KEEP}
 
+    def device_properties(self, device: str) -> dict[str, str]:
+        """What a backend may want to know of a connected device: how the storage calls this connection.
+
+        >>> connector.device_properties("/dev/rbd0")
+        {"client": "192.0.2.11:0/1407434398"}
+        """
+        return {}
+
     @abstractmethod
     def connect_volume(self, data: Mapping[str, Any], known: str, remember: Callable[[str], None]) -> str:
-        """Make the device of a volume appear, and return it (``/dev/loop3``).
+        """Make the device of a volume appear, and return it (``/dev/loop3``, or ``NO_DEVICE``).
 
         ``known`` is the device that an earlier, interrupted call remembered (or ``""``): if it is
         this volume's, it is taken. ``remember`` must be called with the device *before* it comes

@@ -56,6 +56,13 @@ class Interrupted(Busy):
     "--away", metavar="COMMAND", default="", help="A shell command that makes the storage unreachable."
 )
 @click.option("--back", metavar="COMMAND", default="", help="A shell command that makes it reachable again.")
+@click.option(
+    "--access",
+    type=click.Choice(["kernelspace", "userspace"]),
+    default="kernelspace",
+    show_default=True,
+    help="Of the volumes, as set in Ganeti; data of those without a device is seen by QEMU's tools.",
+)
 @click.option("--list", "only_list", is_flag=True, help="Print the cases and their rules, and run none.")
 @click.option("--json", "as_json", is_flag=True, help="Print {version, provider, nodes, results} as JSON.")
 def conformance(
@@ -68,6 +75,7 @@ def conformance(
     limit: int,
     away: str,
     back: str,
+    access: str,
     only_list: bool,
     as_json: bool,
 ) -> None:
@@ -93,7 +101,7 @@ def conformance(
     if only_list:
         _print_cases(cases, as_json)
         return
-    engine = Engine(directory, _parameters(params), limit, away, back)
+    engine = Engine(directory, _parameters(params), limit, away, back, access)
     where = _nodes(nodes)
     try:
         with _stopped_by_signals(engine):

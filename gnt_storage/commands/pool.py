@@ -110,3 +110,26 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
     place = f"{one['provider']}/{one['pool']}"
     sizes = [output.size(number) if size else "-" for number in (size, free)]
     return place, *sizes, used, str(one["volumes"]), one["uuid"] or "-", one["problem"] or "ok"
+
+
+@pool.command()
+@click.argument("provider")
+@click.argument("name", metavar="[POOL]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print {version, provider, pool, purged} as JSON.")
+def purge(provider: str, name: str | None, as_json: bool) -> None:
+    """Delete for good what removals left for later in POOL of PROVIDER (the only one, if there is one).
+
+    A storage that takes its time over deleting does so after the call: Ceph's images go to the trash
+    first, and stay there for trash_days. What is due is deleted now, and printed.
+
+    \b
+    Example:
+      gnt-storage pool purge rbd gold
+    """
+    found = suite_provider.load(provider)
+    chosen = name or found.configuration.pool_for_new({})
+    purged = found.pool(chosen).purge_pool()
+    if as_json:
+        output.print_json({"version": 1, "provider": found.name, "pool": chosen, "purged": purged})
+    else:
+        click.echo("".join(f"{volume}\n" for volume in purged), nl=False)

@@ -171,6 +171,7 @@ class Engine:
     ``parameters`` are the disk parameters as an administrator types them (``{"pool": "gold"}``);
     ``limit`` is the time in seconds after which a call counts as hung. ``away`` and ``back`` are shell
     command lines that make the storage unreachable and reachable again, where there are such.
+    ``access`` is how a disk is reached where a case does not say.
     """
 
     def __init__(
@@ -180,6 +181,7 @@ class Engine:
         limit: float = 120,
         away: str = "",
         back: str = "",
+        access: str = "kernelspace",
     ) -> None:
         self.directory = os.path.abspath(directory)
         self.provider = os.path.basename(self.directory)
@@ -187,6 +189,7 @@ class Engine:
         self.limit = limit
         self.away = away
         self.back = back
+        self.access = access
         self.calls = 0
         self.stopping = False
         """Set by whoever wants the suite to end: no case makes another call, each still cleans up."""

@@ -39,7 +39,8 @@ class Row:
     calls: str
     given: str = ""
     then: str = ""
-    access: str = "kernelspace"
+    access: str = ""
+    """Where a row is about one; else as everywhere."""
     needs: str = ""
     """Optional scripts without which the row says nothing; one that is called and skipped is fine."""
     required: bool = True
@@ -48,7 +49,7 @@ class Row:
     def play(self, trial: Trial) -> None:
         """Make the calls. Raises Failed, Refused or NotRun."""
         for key in ("1", "2"):
-            trial.volume(key).access = self.access
+            trial.volume(key).access = self.access or trial.engine.access
         trial.run(self.given)
         if self.access == "userspace" and trial.attachment().uri("kvm") is None:
             raise NotRun("attach prints no URI for kvm, so access=userspace can't be used")

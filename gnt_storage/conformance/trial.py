@@ -15,6 +15,7 @@ from gnt_storage.conformance.device import MIB, Device, Mark
 from gnt_storage.conformance.engine import Attachment, Call, Engine, Node, Running, Volume
 from gnt_storage.conformance.ledger import Ledger
 from gnt_storage.conformance.notation import FIRST, LOOKS, SNAPSHOT, Step, parse
+from gnt_storage.conformance.uri import UriDevice
 from gnt_storage.providers import OPTIONAL_SCRIPTS
 
 METADATA = "originstname+conformance.example.com"
@@ -80,7 +81,7 @@ class Trial:
                 self._volumes[key] = self.volume().snapshot(str(uuid.uuid4()))
             else:
                 name = f"{self._label}.ext.disk{int(key) - 1}"
-                self._volumes[key] = Volume(name, str(uuid.uuid4()), self.size)
+                self._volumes[key] = Volume(name, str(uuid.uuid4()), self.size, access=self.engine.access)
         return self._volumes[key]
 
     def attachment(self, node: int = 1, key: str = FIRST) -> Attachment:
@@ -88,11 +89,20 @@ class Trial:
         return self._attachments[node, key]
 
     def device(self, node: int = 1, key: str = FIRST) -> Device:
-        """The device of the last attach on that node."""
-        path = self.attachment(node, key).device
-        if not path:
-            raise NotRun("the provider gives no block device, so its data can't be seen")
-        return Device(self.nodes[node - 1], path, self.engine.limit)
+        """The device of the last attach on that node; where there is none, what QEMU's URI leads to."""
+        attachment = self.attachment(node, key)
+        if attachment.device:
+            return Device(self.nodes[node - 1], attachment.device, self.engine.limit)
+        uri = attachment.uri("kvm")
+        if uri is None:
+            raise NotRun("the provider gives neither a block device nor a URI for kvm")
+        return UriDevice(self.nodes[node - 1], uri, self.engine.limit)
+
+    def block_device(self, node: int = 1, key: str = FIRST) -> Device:
+        """The device of the last attach on that node. Raises NotRun where there is none."""
+        if not self.attachment(node, key).device:
+            raise NotRun("the volume has no block device")
+        return self.device(node, key)
 
     def clean_up(self) -> list[str]:
         """Take away all that this case made; returns what could not be, a phrase each."""

@@ -51,7 +51,7 @@ def one_detach_leaves_the_other(trial: Trial) -> None:
 def busy_device_stays(trial: Trial) -> None:
     """While a process has the device open, detach fails, and the device stays usable."""
     trial.run("n1: create attach write")
-    with trial.device().held_open():
+    with trial.block_device().held_open():
         call = trial.call("detach")
         if call.ok:
             raise Failed(f"{call.name} succeeded while a process had the device open")

@@ -43,7 +43,7 @@ def remove_never_existed(trial: Trial) -> None:
 def detach_takes_the_device_away(trial: Trial) -> None:
     """After a detach the device does not show the volume any more."""
     trial.run("n1: create attach")
-    device, mark = trial.device(), trial.write()
+    device, mark = trial.block_device(), trial.write()
     trial.run("n1: detach")
     if device.shows(mark):
         raise Failed(f"{device.path} still shows the volume after detach")

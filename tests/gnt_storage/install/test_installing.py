@@ -438,7 +438,7 @@ def test_cut_off_on_the_way(agent: Agent, old: Payload, new: Payload, size: int)
 
 def test_a_running_script_stays_in_its_release(agent: Agent, site: Site, old: Payload, new: Payload) -> None:
     agent.install(
-        changed(old, {"extstorage_common/connectors/loop.py": b"raise SystemExit('the old one')\n"}),
+        changed(old, {"extstorage_common/backends/file.py": b"raise SystemExit('the old one')\n"}),
         verify=False,
     )
     directory = site.directory / "slow"
