@@ -34,6 +34,7 @@ class Node:
         self.name = name
         self.run_dir = site.directory / name / "run"
         self.provider = PROVIDER
+        self.prefix: list[str] = []
         self.environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "LC_ALL": "C",
@@ -52,7 +53,7 @@ class Node:
     def start(self, action: str, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
         """Start a script as Ganeti does: in its directory, umask 077, with an empty standard input."""
         return subprocess.Popen(
-            [str(self.provider / action), *arguments],
+            [*self.prefix, str(self.provider / action), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -117,6 +118,8 @@ class Node:
 class Site:
     """Pools, and the nodes that share them."""
 
+    provider = PROVIDER
+
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.config = directory / "etc"
@@ -134,7 +137,7 @@ class Site:
     def init(self, pool: str) -> str:
         """Make a pool real, with the administrator's command; returns what it printed."""
         environment = {**os.environ, "EXTSTORAGE_CONFIG_DIR": str(self.config)}
-        command = [sys.executable, "-m", "gnt_storage", "pool", "init", str(PROVIDER), pool]
+        command = [sys.executable, "-m", "gnt_storage", "pool", "init", str(self.provider), pool]
         return subprocess.run(
             command, cwd=CHECKOUT, env=environment, check=True, capture_output=True, text=True
         ).stdout

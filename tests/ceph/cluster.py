@@ -12,6 +12,8 @@ process there ends, all of that is gone. It ends with the program that made the 
 from __future__ import annotations
 
 import base64
+import contextlib
+import ctypes
 import json
 import os
 import secrets
@@ -29,13 +31,14 @@ from tests.ceph import processes
 from tests.ceph.processes import CephError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 DIRECTORY = Path("/tmp/ceph-test-cluster")
 POOL = "rbd"
 CLIENT = "client.ganeti"
 MON, OSD, MGR = "mon.a", "osd.0", "mgr.x"
 SECONDS = 30
+CLONE_NEWNET = 0x40000000
 
 CONFIGURATION = """\
 [global]
@@ -279,8 +282,9 @@ class Ceph:
         import rados
 
         if self._admin is None:
-            admin = rados.Rados(conffile=str(self.conf), name="client.admin")
-            admin.connect(timeout=SECONDS)
+            with _network(self.network):  # the threads that it starts stay there
+                admin = rados.Rados(conffile=str(self.conf), name="client.admin")
+                admin.connect(timeout=SECONDS)
             self._admin = admin
         return self._admin
 
@@ -300,6 +304,22 @@ class Ceph:
         self.mon("osd pool application enable", pool=name, app="rbd")
         with self.admin.open_ioctx(name) as ioctx:
             rbd.RBD().pool_init(ioctx, True)
+
+    def rados_keys(self, pool: str, namespace: str, name: str) -> list[str]:
+        """The keys of an object's map; none if there is no such object."""
+        try:
+            words = ["--pool", pool, "--namespace", namespace, "listomapkeys", name]
+            return self._command("rados", "--name", "client.admin", *words).split()
+        except CephError:
+            return []
+
+    def ceph_object(self, pool: str, namespace: str, name: str) -> str:
+        """An object's content; empty if there is no such object."""
+        try:
+            words = ["--pool", pool, "--namespace", namespace, "get", name, "-"]
+            return self._command("rados", "--name", "client.admin", *words)
+        except CephError:
+            return ""
 
     def add_user(self, name: str, **capabilities: str) -> Path:
         """Make a user with these capabilities (mon="...", osd="..."); returns its keyring."""
@@ -335,6 +355,26 @@ class Ceph:
     def command(self, command: Sequence[str]) -> list[str]:
         """The argument list that runs a command where the cluster is reached."""
         return ["nsenter", f"--net={self.network}", *command] if self.network else list(command)
+
+
+@contextlib.contextmanager
+def _network(path: str) -> Iterator[None]:
+    """Meanwhile this thread is in another network namespace."""
+    if not path:
+        yield
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open("/proc/thread-self/ns/net") as own, open(path) as other:
+        _enter(libc, other.fileno())
+        try:
+            yield
+        finally:
+            _enter(libc, own.fileno())
+
+
+def _enter(libc: ctypes.CDLL, namespace: int) -> None:
+    if libc.setns(namespace, CLONE_NEWNET):
+        raise CephError(f"setns: {os.strerror(ctypes.get_errno())}")
 
 
 def _free_port(address: str) -> int:

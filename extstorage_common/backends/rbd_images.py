@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An image, and what makes it a volume: a record among its metadata, which has the volume's name."""
+
+from __future__ import annotations
+
+import calendar
+
+from extstorage_common import makers, records
+from extstorage_common.backends.base import Volume
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from extstorage_common.records import Record
+
+KEY = "ganeti-extstorage"
+TITLE = "volume 1"
+
+
+class ImageVolume(Volume):
+    """A volume, with its image's id and features and the record of what it was made with."""
+
+    def __init__(self, name: str, size: int, image: str, features: int, record: Record) -> None:
+        super().__init__(name, size)
+        self.image = image
+        self.features = features
+        self.record = record
+
+
+def record_of(image: Any, name: str) -> Record | None:
+    """What the volume ``name`` was made with; None if the image is none (a clone has its parent's)."""
+    try:
+        text = image.metadata_get(KEY)
+    except KeyError:
+        return None
+    record = records.parse(text.encode(), TITLE, f"the metadata of image {name}")
+    return record if record.get("name") == name else None
+
+
+def is_of(image: Any, maker: Record) -> bool:
+    """Whether the image came into being while this maker was at work."""
+    made = calendar.timegm(image.create_timestamp().timetuple())  # UTC, without saying so
+    begun, until = int(maker.get("begun")), int(maker.get("until"))
+    return begun - makers.CLOCK_SKEW <= made <= until + makers.CLOCK_SKEW

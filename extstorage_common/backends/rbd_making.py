@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Making an image a volume, wholly or not at all.
+
+First the volume's name gets a maker (``rbd_state.py``), then the image is made, then its metadata say that it
+is a volume, then the maker goes. Whoever finds a maker that is dead has to clean up after it.
+"""
+
+from __future__ import annotations
+
+import time
+
+from extstorage_common import makers, paths, records
+from extstorage_common.backends import rbd_clones, rbd_fence, rbd_state
+from extstorage_common.backends.rbd_images import KEY, TITLE, ImageVolume, is_of, record_of
+from extstorage_common.crash import crash_point
+from extstorage_common.errors import (
+    Busy,
+    Exists,
+    ExtStorageError,
+    ForeignImage,
+    ForeignImageExists,
+    TimedOut,
+    Unreachable,
+    VolumeExists,
+    VolumeIncomplete,
+    VolumeNotFound,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from extstorage_common.backends.rbd import RbdBackend
+    from extstorage_common.records import Record
+
+
+def make_volume(
+    backend: RbdBackend,
+    name: str,
+    lines: Sequence[tuple[str, str]],
+    make: Callable[[Any, Any], None],
+    clone_of: str,
+) -> ImageVolume:
+    """Make an image, then say in its metadata that it is a volume; what fails leaves nothing."""
+    dead = _begin(backend, name, clone_of)
+    crash_point("rbd.making-begun")
+    try:
+        if dead is not None:
+            _discard(backend, name, dead)
+        _refuse_image(backend, name)
+        try:
+            with backend.client.answers(f"making image {name}"):
+                make(backend.client.rbd.RBD(), backend.client.ioctx)
+        except backend.client.rbd.ImageExists:
+            raise ForeignImageExists(image=backend.spec(name)) from None
+        crash_point("rbd.making")
+        found = _finish(backend, name, lines)
+    except (Exists, Busy):
+        rbd_state.end_making(backend.client, name)
+        raise
+    except Exception as error:
+        _undo(backend, name, error)
+        raise
+    crash_point("rbd.made")
+    rbd_state.end_making(backend.client, name)
+    return found
+
+
+def _undo(backend: RbdBackend, name: str, error: Exception) -> None:
+    """Leave nothing; what can't be removed now keeps its mark, and the next to make or remove it goes on."""
+    if isinstance(error, (Unreachable, TimedOut)):
+        return
+    try:
+        _remove_image(backend, name)
+        rbd_state.end_making(backend.client, name)
+    except ExtStorageError:
+        pass
+
+
+def _begin(backend: RbdBackend, name: str, clone_of: str) -> Record | None:
+    """Become the volume's maker; returns the one that did not finish, if any, and cuts it off.
+
+    A dead one may have the lock of the image that it was to clone, for half a minute.
+    """
+    more = (("client", backend.client.cluster.get_addrs()), ("clone_of", clone_of))
+    mark = makers.this_process(backend.node, backend.deadline, *more)
+    dead = rbd_state.begin_making(backend.client, name, mark)
+    if dead is not None and dead.get("client"):
+        with backend.client.answers(f"blocklisting {dead.get('client')}"):
+            backend.client.cluster.blocklist_add(dead.get("client"), rbd_fence.BLOCKLIST_SECONDS)
+    return dead
+
+
+def _finish(backend: RbdBackend, name: str, lines: Sequence[tuple[str, str]]) -> ImageVolume:
+    said = [
+        ("name", name),
+        ("cluster", paths.cluster_name()),
+        ("node", backend.node),
+        ("created", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())),
+        ("access", "userspace" if backend.pool["userspace_only"] else "kernelspace"),
+        *lines,
+    ]
+    record = records.Record(TITLE, said)
+    image = backend.open_image(name, read_only=False)
+    if image is None:
+        raise VolumeNotFound(where=f"pool '{backend.pool.name}': it was removed while it was made")
+    with image, backend.client.answers(f"writing the metadata of image {name}"):
+        image.metadata_set(KEY, record.dump().decode("utf-8", "backslashreplace"))
+        return ImageVolume(name, image.size(), image.id(), image.features(), record)
+
+
+def _refuse_image(backend: RbdBackend, name: str) -> None:
+    """Only one who is the maker asks: whatever is there now was there before."""
+    try:
+        found = backend.find(name)
+    except (ForeignImage, VolumeIncomplete):
+        raise ForeignImageExists(image=backend.spec(name)) from None
+    if found is not None:
+        raise VolumeExists(size=found.size_mib, where=backend.pool.name)
+
+
+def _discard(backend: RbdBackend, name: str, dead: Record | None) -> None:
+    """Remove what a dead maker left. Raises ForeignImageExists if the image is not from then."""
+    image = backend.open_image(name)
+    if image is not None:
+        with image, backend.client.answers(f"looking at image {name}"):
+            complete = record_of(image, name) is not None
+            leftover = dead is not None and is_of(image, dead)
+        if complete:
+            return
+        if not leftover:
+            raise ForeignImageExists(image=backend.spec(name))
+    # Also what librbd itself left half-made has to go; it is not found by opening it.
+    _remove_image(backend, name)
+    if dead is not None and dead.get("clone_of"):
+        rbd_clones.discard_snapshot(backend, dead.get("clone_of"), name)
+
+
+def _remove_image(backend: RbdBackend, name: str) -> None:
+    with backend.client.answers(f"removing what is left of image {name}"):
+        try:
+            backend.client.rbd.RBD().remove(backend.client.ioctx, name)
+        except backend.client.rbd.ImageNotFound:
+            pass
+
+
+def discard_incomplete(backend: RbdBackend, name: str) -> None:
+    """Remove what a dead maker left of a volume. Raises BeingMade, ForeignImageExists."""
+    _discard(backend, name, _begin(backend, name, ""))
+    rbd_state.end_making(backend.client, name)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Purging what was moved to Ceph's trash, outside the call that did so.
+
+To delete an image takes as long as it has data. So ``remove`` leaves a process behind, which has nothing of
+the call's (no descriptor, no environment of Ganeti's) and purges that image, then every other volume in the
+trash whose time has come: what an earlier one could not, since it was killed or a clone was still there.
+``gnt-storage pool purge`` does the same.
+"""
+
+from __future__ import annotations
+
+import calendar
+import os
+import sys
+import time
+
+from extstorage_common import config
+from extstorage_common.backends import rbd_state
+from extstorage_common.backends.rbd_client import Client
+from extstorage_common.backends.rbd_images import record_of
+from extstorage_common.backends.rbd_options import OPTIONS
+from extstorage_common.deadline import Deadline
+from extstorage_common.errors import ExtStorageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from extstorage_common.config import Pool
+
+SECONDS = 24 * 3600.0
+"""How long the process may work: an image without a map of its objects takes a minute a TiB."""
+BUSY_SECONDS = 60.0
+"""For how long a client that is gone may still count as watching an image."""
+
+_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from {name} import main; main(*sys.argv[2:])"
+
+
+def leave_behind(pool: Pool, image: str) -> None:
+    """Start the process that purges the image with this id."""
+    library = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    command = [sys.executable or "/usr/bin/python3", "-IS", "-c", _PROGRAM.format(name=__name__)]
+    environment = {name: value for name, value in os.environ.items() if name.startswith("EXTSTORAGE_")}
+    environment.pop("EXTSTORAGE_CRASH_AT", None)
+    nothing = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
+    os.posix_spawn(
+        command[0],
+        [*command, library, pool.provider, pool.name, image],
+        {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **environment},
+        file_actions=nothing,
+        setsid=True,
+    )
+
+
+def main(provider: str, pool_name: str, image: str) -> None:
+    """The process: purge this image, then what else is due."""
+    table = (*config.COMMON_OPTIONS, *OPTIONS)
+    try:
+        pool = config.load(provider).pool(pool_name, table, {})
+        client = Client(pool, Deadline(SECONDS))
+        for _ in Deadline(BUSY_SECONDS).attempts():
+            if _purge_image(client, image) != "busy":
+                break
+        purge(client)
+    except ExtStorageError:
+        os._exit(1)
+    os._exit(0)
+
+
+def purge(client: Client) -> list[str]:
+    """Purge every volume in the trash whose time has come; returns the names of those that are gone."""
+    rbd = client.rbd
+    gone: list[str] = []
+    while True:
+        with client.answers("listing the trash"):
+            entries = list(rbd.RBD().trash_list(client.ioctx))
+        names = [one["name"] for one in entries if _is_due(one) and _purge_image(client, one["id"]) == "gone"]
+        gone += names
+        # The last clone of an image may have been among them.
+        if not names:
+            return sorted(gone)
+
+
+def _is_due(entry: Any) -> bool:
+    return (
+        entry["source"] == "USER" and calendar.timegm(entry["deferment_end_time"].timetuple()) <= time.time()
+    )
+
+
+def _purge_image(client: Client, image: str) -> str:
+    """Purge an image that was a volume: ``gone``, ``busy``, or ``left`` since it is no business of ours."""
+    rbd = client.rbd
+    try:
+        with client.answers(f"purging image {image}"):
+            if not _is_volume(client, image):
+                return "left"
+            rbd.RBD().trash_remove(client.ioctx, image)
+    except (rbd.ImageBusy, rbd.ImageHasSnapshots):
+        return "busy" if not isinstance(sys.exc_info()[1], rbd.ImageHasSnapshots) else "left"
+    except (rbd.ImageNotFound, rbd.PermissionError):
+        return "left"
+    rbd_state.forget(client, image)
+    return "gone"
+
+
+def _is_volume(client: Client, image: str) -> bool:
+    name = client.rbd.RBD().trash_get(client.ioctx, image)["name"]
+    with client.rbd.Image(client.ioctx, image_id=image, read_only=True) as opened:
+        return record_of(opened, name) is not None
