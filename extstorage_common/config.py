@@ -252,8 +252,11 @@ class Pool:
 class Configuration:
     """What one provider's file says, as text; :meth:`pool` gives it meaning.
 
-    ``file`` need not exist: then there is one pool, ``default``, with every option at its default.
+    ``file`` need not exist: then there is one pool, ``default``, with every option at its default, unless
+    ``needs_file``: the backend's word that there is no pool without.
     """
+
+    needs_file = False
 
     def __init__(self, provider: str, file: str, sections: dict[str, dict[str, str]]) -> None:
         self.provider = provider
@@ -273,7 +276,13 @@ class Configuration:
 
     def pool_names(self) -> list[str]:
         """The pools, in the order of the file."""
-        return list(self.sections) or ["default"]
+        return list(self.sections) or ([] if self.needs_file else ["default"])
+
+    def first_pool(self) -> str:
+        """The first of them. Raises BadConfiguration if there is none."""
+        if not self.pool_names():
+            raise BadConfiguration(file=self.file, reason="it is not there, and this provider needs one")
+        return self.pool_names()[0]
 
     def pool(
         self,
@@ -326,7 +335,8 @@ class Configuration:
         return parameters.get("pool") or (names[0] if len(names) == 1 else None)
 
     def pool_for_new(self, parameters: Mapping[str, str]) -> str:
-        """The pool in which a new volume is to be made. Raises PoolNotChosen."""
+        """The pool in which a new volume is to be made. Raises PoolNotChosen, BadConfiguration."""
+        self.first_pool()
         name = self.chosen_pool(parameters)
         if name is None:
             raise PoolNotChosen(pools=", ".join(self.pool_names()))

@@ -60,8 +60,10 @@ def _of_provider(provider: str, real_directory: str, key: bytes) -> dict[str, An
         "connector": backend.CONNECTOR,
         "configured": not configuration.is_absent,
         "pools": {},
-        "checks": _results(verify.node_checks(configuration, backend), ""),
+        "checks": [],
     }
+    if configuration.pool_names():
+        told["checks"] += _results(verify.node_checks(configuration, backend), "")
     for name in configuration.pool_names():
         try:
             pool = configuration.pool(name, table, backend.DEFAULTS)

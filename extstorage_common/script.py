@@ -104,7 +104,9 @@ def provider_parts(provider: str, real_directory: str) -> tuple[Configuration, t
     name = configuration.backend() or os.path.basename(real_directory)
     if name not in backends.NAMES:
         raise UnknownBackend(provider=provider, backends=" or ".join(backends.NAMES), file=configuration.file)
-    return configuration, backends.load(name)
+    backend = backends.load(name)
+    configuration.needs_file = not backend.DEFAULTS
+    return configuration, backend
 
 
 def perform(

@@ -49,7 +49,7 @@ def run(provider: str, real_directory: str, names: Sequence[str], asking: Callab
         return []
 
     table = (*config.COMMON_OPTIONS, *backend.OPTIONS)
-    pool = configuration.pool(configuration.pool_names()[0], table, backend.DEFAULTS)
+    pool = configuration.pool(configuration.first_pool(), table, backend.DEFAULTS)
     return worker.run(work, provider, pool["timeout"], asking)
 
 
@@ -95,7 +95,7 @@ def _checks(
 
     def parameters() -> None:
         request = Request("verify", os.environ)
-        name = configuration.chosen_pool(request.parameters) or configuration.pool_names()[0]
+        name = configuration.chosen_pool(request.parameters) or configuration.first_pool()
         config.choose(configuration.pool(name, table, backend.DEFAULTS), table, request.parameters)
 
     checks = [*node_checks(configuration, backend), ("parameters", parameters)]

@@ -66,7 +66,7 @@ class Workflow:
         if self.request.action == "create":
             return self.chosen
         expected = self._expected_pools(self.request.volume)
-        return self.pool((expected or self.configuration.pool_names())[0])
+        return self.pool(expected[0] if expected else self.configuration.first_pool())
 
     def run(self, deadline: Deadline, asking: Callable[[str], None]) -> list[str]:
         """Do the request's action and return the lines for stdout.

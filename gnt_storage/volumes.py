@@ -247,7 +247,7 @@ def _workflow(
 
 
 def _seconds(provider: SuiteProvider) -> float:
-    return float(provider.pool(provider.configuration.pool_names()[0]).pool["timeout"])
+    return float(provider.pool(provider.configuration.first_pool()).pool["timeout"])
 
 
 # --- acting -----------------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ OPTIONS = (
     Option("stripe_unit", Whole(512, 1 << 30), "", "bytes of a stripe, with stripe_count", owner=True),
     Option("stripe_count", Whole(1, 1024), "", "objects to stripe over, with stripe_unit", owner=True),
     Option("origin", Image(), "", "what a new volume begins with: an image, or image@snapshot", owner=True),
-    Option("origins", Words(), "", "the images that origin may name, as patterns: golden-*; none by default"),
+    Option("origins", Words(), "", "the images that origin may name, as shell patterns; none by default"),
     Option(
         "reuse_data", Never(), "no", "taken for the sake of other providers; only no is possible", owner=True
     ),

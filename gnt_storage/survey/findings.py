@@ -271,7 +271,8 @@ def _compared_pools(on_nodes: Entries, groups: Mapping[str, str], finding: Make)
     for node, own, _, count in differing({node: report["configured"] for node, report in reports.items()}):
         there = "has a configuration, which" if own else "has no configuration, which"
         yield finding(node, f"it {there} {_others(count)}{' not' if own else ''}")
-    if len(reports) > 1 and not any(report["configured"] for report in reports.values()):
+    without = [report for report in reports.values() if report["pools"] and not report["configured"]]
+    if len(reports) > 1 and len(without) == len(reports):
         for node in reports:
             yield finding(node, "it has no configuration, so each node keeps volumes of its own", WARNING)
     reports = {node: report for node, report in reports.items() if report["configured"]}

@@ -69,8 +69,8 @@ def test_directory_comes_back(tree: Tree, owner: str) -> None:
 def test_ours_are_rotated(tree: Tree, download: Callable[..., list[Path]]) -> None:
     tree.unpack(*download("logrotate", "libpopt0"))
     tree.run("gnt-storage diagnose; logrotate --force /etc/logrotate.d/ganeti-extstorage")
-    assert tree.run(f"ls {OURS}") == "file.log.1\n"
+    assert tree.run(f"cd {OURS} && ls file.*") == "file.log.1\n"
     tree.run("gnt-storage diagnose; logrotate --force /etc/logrotate.d/ganeti-extstorage")
-    assert tree.run(f"ls {OURS}") == "file.log.1\nfile.log.2.gz\n"
+    assert tree.run(f"cd {OURS} && ls file.*") == "file.log.1\nfile.log.2.gz\n"
     tree.run("gnt-storage diagnose")
     assert tree.run(f"stat -c %a {OURS}/file.log") == "640\n"
