@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands of an appliance over SSH: one connection a call, made at the first command.
+
+Arrays have SSH servers of their own making: some only ask questions instead of taking a password, some
+send no exit status, some write long answers to both streams, some print what nobody asked for. What a
+command line means is the dialect's; here it is text, and its answer three things: exit status, output,
+errors.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+
+from extstorage_common import calllog, paths
+from extstorage_common.config import AbsolutePath, Host, Option, Port, SecretFile, YesNo
+from extstorage_common.errors import ConfigurationError, NodeUnfit, TimedOut, Unreachable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+    from typing import Any
+
+    from extstorage_common.config import Pool
+    from extstorage_common.deadline import Deadline
+
+CONNECT_SECONDS = 15
+CHUNK = 1 << 16
+TRANSCRIPT = Option(
+    "transcript",
+    YesNo(),
+    "no",
+    "write what is said to the storage, and what it answers, to <provider>.transcript.log, without secrets",
+)
+
+
+def options(port: int, user: str) -> tuple[Option, ...]:
+    """The options of every pool on an appliance with SSH; ``port`` and ``user`` are its usual ones."""
+    return (
+        Option("address", Host(), None, "name or address of its management side"),
+        Option("port", Port(), str(port), "the port of its SSH server"),
+        Option("user", Host(), user, "the user to be there"),
+        Option("password_file", SecretFile(), "", "a file of mode 0600 with that user's password"),
+        Option(
+            "key_file",
+            SecretFile(),
+            "",
+            "a file of mode 0600 with a private key for that user, without a passphrase",
+        ),
+        Option(
+            "known_hosts",
+            AbsolutePath(),
+            "",
+            "a file with its host key; by default known_hosts beside the provider's configuration",
+        ),
+        TRANSCRIPT,
+    )
+
+
+class ArrayDown(Unreachable):
+    template = "{address} does not answer: {reason}"
+
+
+class ArrayKeyUnknown(Unreachable):
+    template = (
+        "the host key of {address} is not in {known_hosts}; put it there once you have compared it: "
+        "ssh-keyscan -p {port} {address}"
+    )
+
+
+class ArrayKeyChanged(Unreachable):
+    template = (
+        "{address} has another host key than {known_hosts} says; "
+        "if it was installed anew put its new key there, else somebody stands between"
+    )
+
+
+class LoginRefused(Unreachable):
+    template = "{address} does not let '{user}' in with {what}: {reason}"
+
+
+class AnswerLost(Unreachable):
+    """The connection ended after a command was sent: it may have had its effect, or not."""
+
+    template = "{address} ended the connection during {doing}; call again, which finishes what it began"
+
+
+class NoLogin(ConfigurationError):
+    template = "pool '{pool}' must say password_file or key_file, with which '{user}' logs in at {address}"
+
+
+class BadSecret(ConfigurationError):
+    template = "{file} can't be used: {reason}"
+
+
+class Answer:
+    """What a command was answered; ``status`` is None where the server told none."""
+
+    def __init__(self, status: int | None, stdout: bytes, stderr: bytes) -> None:
+        self.status = status
+        self.stdout = stdout
+        self.stderr = stderr
+
+
+class Shell:
+    """The appliance that a pool names, as one user; a context that ends the connection.
+
+    ``asks`` says that its server is expected to ask for the password (keyboard-interactive) instead of taking
+    it; one that does otherwise costs a second connection.
+    """
+
+    def __init__(self, pool: Pool, deadline: Deadline, asks: bool = False) -> None:
+        self.pool = pool
+        self.deadline = deadline
+        self.address: str = pool["address"]
+        self.port: int = pool["port"]
+        self.user: str = pool["user"]
+        self.known_hosts: str = pool["known_hosts"] or os.path.join(paths.config_dir(), "known_hosts")
+        self._asks = asks
+        self._client: Any = None
+
+    def __enter__(self) -> Shell:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection, if there is one."""
+        client, self._client = self._client, None
+        if client:
+            client.close()
+
+    def run(self, line: str, doing: str, stdin: bytes = b"", secrets: Sequence[str] = ()) -> Answer:
+        """Run a command line, with ``stdin`` as its input, to its end.
+
+        ``doing`` stands for the line in errors; ``secrets`` are left out of the transcript. Raises
+        AnswerLost, TimedOut, and what connecting raises: another Unreachable, ConfigurationError.
+        """
+        import paramiko
+
+        self._connect()
+        try:
+            channel = self._client.get_transport().open_session(timeout=self.deadline.left())
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            self.close()
+            raise ArrayDown(address=self.address, reason=_reason(error)) from None
+        try:
+            channel.exec_command(line)
+            if stdin:
+                channel.sendall(stdin)
+            channel.shutdown_write()
+            answer = self._answer(channel, doing)
+        except (paramiko.SSHException, OSError, EOFError):
+            self.close()
+            raise AnswerLost(address=self.address, doing=doing) from None
+        finally:
+            channel.close()
+        if self.pool["transcript"]:
+            said = f"{line}\n{answer.status} {answer.stdout!r} {answer.stderr!r}"
+            calllog.transcript(self.pool.provider, f"{self.address}: {said}", secrets)
+        return answer
+
+    def _answer(self, channel: Any, doing: str) -> Answer:
+        """Read both streams as they come: a server that is stuck with one would never end the other."""
+        output: list[bytes] = []
+        errors: list[bytes] = []
+        while True:
+            ended = channel.closed or (channel.eof_received and channel.exit_status_ready())
+            read = len(output) + len(errors)
+            if channel.recv_ready():
+                output.append(channel.recv(CHUNK))
+            if channel.recv_stderr_ready():
+                errors.append(channel.recv_stderr(CHUNK))
+            if len(output) + len(errors) > read:
+                continue
+            if ended:
+                break
+            self._wait(channel, doing)
+        status = channel.recv_exit_status() if channel.exit_status_ready() else -1
+        # paramiko's -1 stands for a status that was never sent.
+        if status == -1 and not channel.get_transport().is_active():
+            raise EOFError
+        return Answer(None if status == -1 else status, b"".join(output), b"".join(errors))
+
+    def _wait(self, channel: Any, doing: str) -> None:
+        """Wait for more, or for the end. Raises TimedOut, having ended the connection."""
+        left = self.deadline.left()
+        if not left:
+            self.close()
+            raise TimedOut(seconds=self.deadline.seconds, doing=f"waiting for {self.address} ({doing})")
+        # Its end makes a channel readable, but an exit status alone does not.
+        select.select([channel], [], [], min(left, 0.05 if channel.eof_received else 1.0))
+
+    # --- connecting -------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        """Make sure that there is a connection.
+
+        Each way to log in has a connection of its own: paramiko before 3.2 announces each as a new service,
+        at which some servers hang up.
+        """
+        if self._client:
+            return
+        try:
+            import paramiko
+        except ImportError:
+            raise NodeUnfit(reason="paramiko is not installed (Debian: python3-paramiko)") from None
+        ways = self._ways()
+        for way in ways:
+            client = paramiko.SSHClient()
+            try:
+                way(self._open(client))
+            except BaseException as error:
+                client.close()
+                if isinstance(error, paramiko.AuthenticationException) and way is not ways[-1]:
+                    continue
+                raise self._failure(error) from None
+            self._client = client
+            return
+
+    def _ways(self) -> list[Callable[[Any], object]]:
+        """What to try on a connection, in this order, until one lets us in."""
+        ways: list[Callable[[Any], object]] = []
+        if file := self.pool["key_file"]:
+            key = self._key(file)
+            ways.append(lambda transport: transport.auth_publickey(self.user, key))
+        if file := self.pool["password_file"]:
+            password = read_secret(file)
+            take = [
+                lambda transport: transport.auth_password(self.user, password, fallback=False),
+                lambda transport: transport.auth_interactive(
+                    self.user, lambda title, text, fields: [password] * len(fields)
+                ),
+            ]
+            ways += reversed(take) if self._asks else take
+        if not ways:
+            raise NoLogin(pool=self.pool.name, user=self.user, address=self.address)
+        return ways
+
+    def _open(self, client: Any) -> Any:
+        """Connect and check the host key; nobody is logged in yet."""
+        import paramiko
+
+        client.set_missing_host_key_policy(_refuse(self))
+        try:
+            client.load_host_keys(self.known_hosts)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise BadSecret(file=self.known_hosts, reason=error.strerror) from None
+        seconds = max(min(CONNECT_SECONDS, self.deadline.left()), 0.001)
+        try:
+            client.connect(
+                self.address, self.port, self.user, timeout=seconds, banner_timeout=seconds,
+                auth_timeout=seconds, allow_agent=False, look_for_keys=False,
+            )  # fmt: skip
+        except paramiko.BadHostKeyException:
+            raise
+        except paramiko.SSHException:
+            # Having checked the host key, it complains that it has nothing to log in with.
+            transport = client.get_transport()
+            if transport is None or not transport.is_active():
+                raise
+        return client.get_transport()
+
+    @staticmethod
+    def _key(file: str) -> Any:
+        """A private key of any kind."""
+        import io
+
+        import paramiko
+
+        text = read_secret(file, is_line=False)
+        for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
+            try:
+                return kind.from_private_key(io.StringIO(text))
+            except paramiko.PasswordRequiredException:
+                raise BadSecret(file=file, reason="the key has a passphrase") from None
+            except (paramiko.SSHException, ValueError, IndexError):
+                continue
+        raise BadSecret(file=file, reason="it is no private key that paramiko knows")
+
+    def _failure(self, error: BaseException) -> BaseException:
+        """What went wrong in connecting, as one of our errors."""
+        import paramiko
+
+        fields = {"address": self.address, "known_hosts": self.known_hosts, "port": self.port}
+        if isinstance(error, paramiko.BadHostKeyException):
+            return ArrayKeyChanged(**fields)
+        if isinstance(error, paramiko.AuthenticationException):
+            what = " and ".join(
+                name for name in ("password_file", "key_file") if self.pool[name]
+            )  # fmt: skip
+            return LoginRefused(address=self.address, user=self.user, what=what, reason=_reason(error))
+        if isinstance(error, (paramiko.SSHException, OSError, EOFError)):
+            if not self.deadline.left():
+                return TimedOut(seconds=self.deadline.seconds, doing=f"connecting to {self.address}")
+            return ArrayDown(address=self.address, reason=_reason(error))
+        return error
+
+
+def read_secret(file: str, is_line: bool = True) -> str:
+    """What a secret's file says; of a line, without its end. Raises BadSecret, also if others can read it."""
+    try:
+        with open(file, encoding="utf-8") as stream:
+            if os.fstat(stream.fileno()).st_mode & 0o077:
+                raise BadSecret(file=file, reason="others can read it: chmod 600 it")
+            text = stream.read()
+    except OSError as error:
+        raise BadSecret(file=file, reason=error.strerror) from None
+    except UnicodeDecodeError:
+        raise BadSecret(file=file, reason="it is not UTF-8") from None
+    if not is_line:
+        return text
+    line, _, rest = text.partition("\n")
+    if not line or rest:
+        raise BadSecret(file=file, reason="it must have one line")
+    return line
+
+
+def _refuse(shell: Shell) -> Any:
+    """What is to be done about an unknown host key."""
+    import paramiko
+
+    class Refuse(paramiko.MissingHostKeyPolicy):
+        def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:
+            raise ArrayKeyUnknown(address=shell.address, known_hosts=shell.known_hosts, port=shell.port)
+
+    return Refuse()
+
+
+def _reason(error: BaseException) -> str:
+    """The system's or paramiko's words for it."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
