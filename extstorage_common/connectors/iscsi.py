@@ -34,7 +34,7 @@ SCAN_SECONDS = 5.0
 ANSWER_SECONDS = 15.0
 """The kernel notices within ten seconds that a target is silent."""
 BUSY_SECONDS = 3.0
-"""udev looks into every device that appears; it is let finish before a device counts as busy."""
+UDEV = ("(udev-worker)", "systemd-udevd")
 
 
 class DiskNotThere(Unreachable):
@@ -99,7 +99,8 @@ class IscsiConnector(Connector):
         for _ in self.deadline.attempts(SCAN_SECONDS):
             if lun not in session.luns():
                 session.scan(lun)
-            if device := session.disk(lun):
+            device = session.disk(lun)
+            if device and scsi.is_ready(device):
                 scsi.check_identity(device, wwn)
                 return device
         raise DiskNotThere(target=portal.iqn, lun=lun)
@@ -149,14 +150,18 @@ class IscsiConnector(Connector):
             session.remove(lun)
 
     def _refuse_users(self, device: str) -> None:
-        """Raise DeviceBusy while anything of this node uses the device."""
-        if not device:
-            return
+        """Raise DeviceBusy while anything of this node uses the device.
+
+        udev looks into every device that appears, and is let finish, but it can't with a disk that does not
+        answer.
+        """
+        users: list[str] = []
         for _ in self.deadline.attempts(BUSY_SECONDS):
-            users = self.users({}, device)
+            users = self.users({}, device) if device else []
             if not users:
                 return
-        raise DeviceBusy(device=device, users=", ".join(users))
+        if users := [user for user in users if not user.startswith(UDEV)]:
+            raise DeviceBusy(device=device, users=", ".join(users))
 
     def _flushes(self, device: str) -> bool:
         return bounded.succeeds(lambda: blockdevices.flush(device), self.deadline, ANSWER_SECONDS)

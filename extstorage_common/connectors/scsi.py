@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+
 from extstorage_common.blockdevices import content, size, sysfs
 from extstorage_common.connectors.iscsi_sessions import write
 from extstorage_common.errors import WrongDevice
@@ -22,6 +24,11 @@ def wwid_file(device: str) -> str:
 def wwid(device: str) -> str:
     """The disk's name that no other disk has; ``""`` if it is gone."""
     return content(wwid_file(device)).strip()
+
+
+def is_ready(device: str) -> bool:
+    """Whether the kernel has finished making the disk: it has its names, and a device node."""
+    return bool(wwid(device)) and os.path.exists(device)
 
 
 def check_identity(device: str, wwn: str) -> None:

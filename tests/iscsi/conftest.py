@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import pytest
 from tests.lab.lab import Lab
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.lab.node import Node
 
@@ -31,9 +32,10 @@ class Failure(Exception):
         self.sentence = sentence
 
 
-def drive(node: Node, told: dict[str, Any]) -> Any:
-    """Let the library in a node do something. Raises Failure."""
-    done = node.run(DRIVER, check=False, input=json.dumps(told))
+def drive(node: Node, told: dict[str, Any], crash_at: str = "") -> Any:
+    """Let the library in a node do something, and die at a point if told so. Raises Failure."""
+    command = ["env", f"EXTSTORAGE_CRASH_AT={crash_at}", *DRIVER]
+    done = node.run(command, check=False, input=json.dumps(told))
     if done.returncode:
         raise Failure(done.returncode, done.stderr.strip())
     return json.loads(done.stdout)
@@ -121,12 +123,23 @@ class Initiator:
         self.connector = connector
         self.seconds = 50.0
 
-    def call(self, method: str, *arguments: Any, seconds: float = 50.0) -> Any:
+    def call(self, method: str, *arguments: Any, seconds: float = 50.0, crash_at: str = "") -> Any:
         """Call the connector; its result. Raises Failure. ``self.seconds`` is how long it took."""
         told = {"function": "connector", "connector": self.connector, "method": method}
-        answer = drive(self.node, {**told, "arguments": list(arguments), "seconds": seconds})
-        self.seconds = answer["seconds"]
+        began = time.monotonic()
+        try:
+            answer = drive(self.node, {**told, "arguments": list(arguments), "seconds": seconds}, crash_at)
+        finally:
+            self.seconds = time.monotonic() - began
         return answer["result"]
+
+    def fails(self, status: int, method: str, *arguments: Any, seconds: float = 50.0) -> str:
+        """A call that must fail with this status; returns its sentence."""
+        with pytest.raises(Failure) as failure:
+            self.call(method, *arguments, seconds=seconds)
+        assert failure.value.status == status, failure.value.sentence
+        assert "\n" not in failure.value.sentence
+        return failure.value.sentence
 
     def connect(self, data: dict[str, Any], seconds: float = 50.0) -> str:
         device: str = self.call("connect_volume", data, seconds=seconds)
@@ -143,6 +156,10 @@ class Initiator:
         """Remove what a test that failed has left."""
         self.node.run("iscsiadm -m session --logout; rm -rf /etc/iscsi/nodes/*", check=False)
 
+    def session_state(self) -> str:
+        """The state of the only session; ``""`` if there is none."""
+        return self.node.run("cat /sys/class/iscsi_session/session*/state", check=False).stdout.strip()
+
     def leftovers(self) -> list[str]:
         """Sessions, disks, maps and node records that are there."""
         script = (
@@ -150,6 +167,14 @@ class Initiator:
             "find /etc/iscsi/nodes -mindepth 1; ls /run/ganeti-extstorage/locks 2>/dev/null; true"
         )
         return self.node.run(script).stdout.split()
+
+
+def wait_until(what: Callable[[], object], seconds: float = 30.0) -> None:
+    """Return once ``what`` is true; fails after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.05)
 
 
 @pytest.fixture(scope="session")
@@ -177,6 +202,6 @@ def other(lab: Lab) -> Initiator:
 @pytest.fixture
 def disk(lab: Lab) -> Iterator[Disk]:
     """A disk of 16 MiB behind one portal."""
-    disk = Disk(lab.storage, "disk", 16, [f"{lab.storage.addresses[0]}:3260"])
+    disk = Disk(lab.storage, "disk", 16, [f"{lab.storage.addresses[1]}:3260"])
     yield disk
     disk.destroy()

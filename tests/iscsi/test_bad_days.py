@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes wrong between a node and a target: one sentence, bounded time, nothing left over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.iscsi.conftest import Disk, Failure, Initiator, wait_until
+
+if TYPE_CHECKING:
+    from tests.lab.lab import Lab
+
+LOGIN_SECONDS = 20.0
+"""What a login that gets no answer takes at most, with all that is around it."""
+
+
+def test_wrong_secret(node: Initiator, disk: Disk) -> None:
+    data = {**disk.let_in(node.node), "auth_password": "not-the-secret"}
+    assert "does not let this node in" in node.fails(9, "connect_volume", data)
+    node.cleanup(data)
+
+
+def test_target_that_can_not_prove_who_it_is(node: Initiator, disk: Disk) -> None:
+    data = {**disk.let_in(node.node), "mutual_auth_password": "not-the-secret"}
+    assert "do not trust each other" in node.fails(9, "connect_volume", data)
+    node.cleanup(data)
+
+
+def test_not_on_the_access_list(node: Initiator, other: Initiator, disk: Disk) -> None:
+    disk.let_in(other.node)
+    data = {**disk.connection(other.node)}
+    assert "does not let this node in" in node.fails(9, "connect_volume", data)
+    node.cleanup(data)
+
+
+def test_portal_does_not_answer(lab: Lab, node: Initiator, disk: Disk) -> None:
+    data = disk.let_in(node.node)
+    lab.storage.unplug(1)
+    try:
+        assert "does not answer" in node.fails(8, "connect_volume", data)
+        assert node.seconds < LOGIN_SECONDS
+        node.cleanup(data)
+    finally:
+        lab.storage.plug(1)
+
+
+def test_target_is_gone(node: Initiator, other: Initiator, disk: Disk, lab: Lab) -> None:
+    """Another target's portal still answers there."""
+    data = disk.let_in(node.node)
+    disk.unexport()
+    neighbour = Disk(lab.storage, "neighbour", 4, disk.portals)
+    neighbour.let_in(node.node)
+    assert "answers, but not for target" in node.fails(8, "connect_volume", data)
+    assert node.seconds < LOGIN_SECONDS
+    node.cleanup(data)
+    neighbour.destroy()
+
+
+def test_deadline_bounds_a_login(lab: Lab, node: Initiator, disk: Disk) -> None:
+    data = disk.let_in(node.node)
+    lab.storage.unplug(1)
+    try:
+        node.fails(10, "connect_volume", data, seconds=2.0)
+        assert node.seconds < 8
+        # The daemon goes on for as long as a login may take, and then gives up.
+        wait_until(lambda: "iscsiadm" not in node.node.run("ps ax").stdout)
+        node.cleanup(data)
+    finally:
+        lab.storage.plug(1)
+
+
+def test_another_disk_than_was_said(node: Initiator, disk: Disk) -> None:
+    data = {**disk.let_in(node.node), "wwn": "naa.60014050000000000000000000000000"}
+    assert "is not this volume" in node.fails(12, "connect_volume", data)
+    # It is not ours, so it is left alone, until the right name is known.
+    node.cleanup(disk.connection(node.node))
+
+
+def test_target_without_the_disk(node: Initiator, disk: Disk) -> None:
+    data = {**disk.let_in(node.node), "target_lun": 7}
+    assert "has no disk 7" in node.fails(8, "connect_volume", data)
+    node.cleanup(data)
+
+
+def test_empty_record_of_a_power_cut(node: Initiator, disk: Disk) -> None:
+    data = disk.let_in(node.node)
+    directory = f"/etc/iscsi/nodes/{disk.iqn}"
+    node.node.run(f"mkdir -p {directory}; : >{directory}/{disk.portals[0].replace(':', ',')}")
+    device = node.connect(data)
+    node.disconnect(data, device)
+
+
+def test_empty_record_of_discovery(node: Initiator, disk: Disk) -> None:
+    data = disk.let_in(node.node)
+    directory = f"/etc/iscsi/nodes/{disk.iqn}/{disk.portals[0].replace(':', ',')},1"
+    node.node.run(f"mkdir -p {directory}; : >{directory}/default")
+    device = node.connect(data)
+    node.disconnect(data, device)
+
+
+@pytest.mark.parametrize("point", ["iscsi.recorded", "iscsi.logged_in"])
+def test_killed_while_connecting(node: Initiator, disk: Disk, point: str) -> None:
+    data = disk.let_in(node.node)
+    with pytest.raises(Failure):
+        node.call("connect_volume", data, crash_at=point)
+    assert node.leftovers() != []
+    node.cleanup(data)
+    assert node.leftovers() == []
+    with pytest.raises(Failure):
+        node.call("connect_volume", data, crash_at=point)
+    node.disconnect(data, node.connect(data))
+
+
+def test_session_of_before_with_secrets_of_before(node: Initiator, disk: Disk) -> None:
+    """Fenced and let in again: the session that waits to come back is ended, and a new one begun."""
+    node.connect(disk.let_in(node.node))
+    disk.lock_out(node.node)
+    data = disk.let_in(node.node)
+    wait_until(lambda: node.session_state() != "LOGGED_IN")
+    device = node.connect(data)
+    assert node.call("is_connected", data, device)
+    node.disconnect(data, device)
+
+
+def test_fenced(node: Initiator, disk: Disk) -> None:
+    data = disk.let_in(node.node)
+    device = node.connect(data)
+    disk.lock_out(node.node)
+    wait_until(lambda: node.session_state() != "LOGGED_IN")
+    assert not node.call("is_connected", data, device)
+    assert "does not answer" in node.fails(8, "extend_volume", data, device)
+    node.disconnect(data, device)
+    assert node.seconds < 5
+
+
+def test_storage_is_away_at_detach(lab: Lab, node: Initiator, disk: Disk) -> None:
+    data = disk.let_in(node.node)
+    device = node.connect(data)
+    lab.storage.unplug(1)
+    try:
+        node.disconnect(data, device)
+        assert node.leftovers() == []
+        assert node.seconds < LOGIN_SECONDS
+    finally:
+        lab.storage.plug(1)
+
+
+def test_detach_while_it_is_open(node: Initiator, disk: Disk) -> None:
+    data = disk.let_in(node.node)
+    device = node.connect(data)
+    node.node.run(f"sleep 1000 <{device} >/dev/null 2>&1 & echo $! >/tmp/sleeper")
+    kept, identity = node.call("kept", data), node.call("identity", device)
+    assert "sleep (process" in node.fails(6, "disconnect_volume", kept, device, identity)
+    assert node.call("is_connected", data, device)
+    node.node.run("kill $(cat /tmp/sleeper)")
+    node.disconnect(data, device)
+
+
+def test_detach_while_it_is_mounted(node: Initiator, disk: Disk) -> None:
+    data = disk.let_in(node.node)
+    device = node.connect(data)
+    node.node.run(f"mkfs.ext4 -q {device} && mount {device} /mnt")
+    kept, identity = node.call("kept", data), node.call("identity", device)
+    assert "mounted on /mnt" in node.fails(6, "disconnect_volume", kept, device, identity)
+    node.node.run("umount /mnt")
+    node.disconnect(data, device)
+
+
+def test_session_of_somebody_else_is_used_and_left(node: Initiator, disk: Disk) -> None:
+    data = disk.let_in(node.node)
+    record = f"iscsiadm -m node -T {disk.iqn} -p {disk.portals[0]}"
+    values = {
+        "node.session.scan": "manual",
+        "node.session.auth.authmethod": "CHAP",
+        "node.session.auth.username": data["auth_username"],
+        "node.session.auth.password": data["auth_password"],
+    }
+    updates = "".join(f"{record} -o update -n {key} -v {value} && " for key, value in values.items())
+    node.node.run(f"{record} -o new && {updates} {record} --login")
+    device = node.connect(data)
+    node.disconnect(data, device)
+    assert node.session_state() == "LOGGED_IN"
+    node.node.run(f"{record} --logout && {record} -o delete")
+
+
+def test_daemon_is_started_anew_and_the_connection_breaks(lab: Lab, node: Initiator, disk: Disk) -> None:
+    """The session finds its way back with the secrets of its record."""
+    data = disk.let_in(node.node)
+    device = node.connect(data)
+    node.node.run("kill -9 $(pidof iscsid); rm -f /run/iscsid.pid; iscsid")
+    lab.storage.unplug(1)
+    wait_until(lambda: node.session_state() != "LOGGED_IN")
+    lab.storage.plug(1)
+    wait_until(lambda: node.session_state() == "LOGGED_IN")
+    assert node.call("is_connected", data, device)
+    node.disconnect(data, device)
+
+
+def test_daemon_is_not_running(node: Initiator, disk: Disk) -> None:
+    data = disk.let_in(node.node)
+    node.node.run("kill -9 $(pidof iscsid); rm -f /run/iscsid.pid")
+    try:
+        assert "iscsid is not running" in node.fails(3, "validate_connector")
+        assert "iscsid" in node.fails(3, "connect_volume", data)
+        assert node.seconds < LOGIN_SECONDS
+    finally:
+        node.node.run("iscsid")
+    node.cleanup(data)
