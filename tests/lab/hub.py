@@ -34,7 +34,7 @@ class Hub:
         namespaces = ["--mount", "--propagation=slave", "--net", "--pid", "--fork", "--kill-child"]
         command = ["unshare", *namespaces, str(INIT), str(self.directory), str(archive), HUB]
         self._process, self._pid = machines.spawn(command, self.mark, HUB, subprocess.PIPE)
-        self.kernel.provide(self.directory / "layer")
+        self.kernel.provide(self.directory / "layer", self.pid)
 
     def stay(self, nodes: int) -> None:
         """Let it outlive this program; the number of nodes is kept with it."""
