@@ -117,6 +117,8 @@ class _Parent:
         elif kind == "error":
             status, _, sentence = text.partition(" ")
             os.waitpid(self.child, 0)
+            if int(status) == TimedOut.status and self.pool and not self.deadline.left():
+                _note_timeout(self.provider, self.pool)
             raise FromWorker(int(status), sentence)
 
 

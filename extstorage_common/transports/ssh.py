@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 
 from extstorage_common import calllog, paths
 from extstorage_common.config import AbsolutePath, Host, Option, Port, SecretFile, YesNo
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 15
 CHUNK = 1 << 16
+DIST_PACKAGES = "/usr/lib/python3/dist-packages"
 TRANSCRIPT = Option(
     "transcript",
     YesNo(),
@@ -137,14 +139,21 @@ class Shell:
         if client:
             client.close()
 
-    def run(self, line: str, doing: str, stdin: bytes = b"", secrets: Sequence[str] = ()) -> Answer:
+    def run(
+        self,
+        line: str,
+        doing: str,
+        stdin: bytes = b"",
+        secrets: Sequence[str] = (),
+        secrets_in: Callable[[bytes], Sequence[str]] | None = None,
+    ) -> Answer:
         """Run a command line, with ``stdin`` as its input, to its end.
 
-        ``doing`` stands for the line in errors; ``secrets`` are left out of the transcript. Raises
-        AnswerLost, TimedOut, and what connecting raises: another Unreachable, ConfigurationError.
+        ``doing`` stands for the line in errors; ``secrets``, and those that ``secrets_in`` finds in the
+        standard output, are left out of the transcript. Raises AnswerLost, TimedOut, and what connecting
+        raises: another Unreachable, ConfigurationError.
         """
-        import paramiko
-
+        paramiko = _paramiko()
         self._connect()
         try:
             channel = self._client.get_transport().open_session(timeout=self.deadline.left())
@@ -163,6 +172,7 @@ class Shell:
         finally:
             channel.close()
         if self.pool["transcript"]:
+            secrets = [*secrets, *(secrets_in(answer.stdout) if secrets_in else ())]
             said = f"{line}\n{answer.status} {answer.stdout!r} {answer.stderr!r}"
             calllog.transcript(self.pool.provider, f"{self.address}: {said}", secrets)
         return answer
@@ -208,10 +218,7 @@ class Shell:
         """
         if self._client:
             return
-        try:
-            import paramiko
-        except ImportError:
-            raise NodeUnfit(reason="paramiko is not installed (Debian: python3-paramiko)") from None
+        paramiko = _paramiko()
         ways = self._ways()
         for way in ways:
             client = paramiko.SSHClient()
@@ -323,6 +330,21 @@ def read_secret(file: str, is_line: bool = True) -> str:
     if not line or rest:
         raise BadSecret(file=file, reason="it must have one line")
     return line
+
+
+def _paramiko() -> Any:
+    """The library. Raises NodeUnfit.
+
+    The door runs Python without any directory of packages. Debian's is searched last from then on: paramiko
+    imports some of what it needs only when it needs it.
+    """
+    if DIST_PACKAGES not in sys.path:
+        sys.path.append(DIST_PACKAGES)
+    try:
+        import paramiko
+    except ImportError:
+        raise NodeUnfit(reason="paramiko is not installed (Debian: python3-paramiko)") from None
+    return paramiko
 
 
 def _refuse(shell: Shell) -> Any:

@@ -221,6 +221,19 @@ def test_worker_that_sleeps_is_left_behind(run_dir: Path) -> None:
     assert worker.run(asks, "file", 5, lambda pool: None) == []
 
 
+def test_a_worker_that_gives_up_by_itself_is_noted_too(run_dir: Path) -> None:
+    def work(deadline: Deadline, asking: worker.Asking) -> list[str]:
+        asking("gold")
+        for _ in deadline.attempts():
+            pass
+        raise errors.TimedOut(seconds=deadline.seconds, doing="waiting for the storage")
+
+    with pytest.raises(worker.FromWorker, match="waiting for the storage"):
+        worker.run(work, "file", 0.1, lambda pool: None)
+    with pytest.raises(worker.FromWorker, match="left alone for a moment"):
+        worker.run(work, "file", 5, lambda pool: None)
+
+
 # --- configuration and paths ------------------------------------------------------------------------
 
 
