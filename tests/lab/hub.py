@@ -34,7 +34,7 @@ class Hub:
         namespaces = ["--mount", "--propagation=slave", "--net", "--pid", "--fork", "--kill-child"]
         command = ["unshare", *namespaces, str(INIT), str(self.directory), str(archive), HUB]
         self._process, self._pid = machines.spawn(command, self.mark, HUB, subprocess.PIPE)
-        self.kernel.provide(self.directory / "layer", self.pid)
+        self.kernel.provide()
 
     def stay(self, nodes: int) -> None:
         """Let it outlive this program; the number of nodes is kept with it."""
@@ -83,7 +83,7 @@ class Hub:
     @property
     def kernel(self) -> Kernel:
         """What the nodes run."""
-        return Kernel(self.path, self.directory)
+        return Kernel(self)
 
     def enter(self, *namespaces: str) -> list[str]:
         """The beginning of a command that is run in some of its namespaces (``--net``)."""

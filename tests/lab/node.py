@@ -35,7 +35,7 @@ HIDDEN = (
     *("etc/ganeti", "var/lib/ganeti", "var/log/ganeti", "var/lib/ganeti-extstorage"),
     *("var/log/ganeti-extstorage", "home", "opt", "root", "srv", "usr/local"),
     *("etc/iscsi/nodes", "etc/iscsi/send_targets", "etc/multipath", "etc/target", "etc/rtslib-fb-target"),
-    *("etc/lvm/archive", "etc/lvm/backup", "etc/lvm/devices", "etc/ceph"),
+    *("etc/lvm/archive", "etc/lvm/backup", "etc/lvm/devices", "etc/ceph", "mnt"),
 )
 
 
