@@ -23,6 +23,7 @@ VOLUME = "volume"
 HALF_MADE = "half-made volume"
 MISSING = "disk without a volume"
 ATTACHMENT = "attachment"
+SESSION = "iSCSI session"
 HOLDER = "holder"
 NOBODY = "-"
 """The cluster of volumes that were made where there is no Ganeti."""
@@ -182,6 +183,10 @@ def _attachments(disks: Mapping[str, Disk], told: Sequence[Told]) -> Iterator[Or
             else:
                 continue
             yield Orphan(ATTACHMENT, volume, provider, "", one.node.name, reason)
+        for target in one.document.get("targets", ()):
+            way = f"iscsiadm -m node -T {target} --logout, then with -o delete"
+            reason = f"no attachment needs it; there, {way}, ends and forgets it"
+            yield Orphan(SESSION, target, "-", "", one.node.name, reason)
 
 
 # --- removing ---------------------------------------------------------------------------------------

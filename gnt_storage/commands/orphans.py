@@ -33,8 +33,9 @@ def orphans(names: tuple[str, ...], yes: bool, dry_run: bool, as_json: bool) -> 
     """List what storage, nodes and Ganeti do not agree on, each with the reason.
 
     That is: volumes of this cluster that Ganeti does not know, half-made ones, disks of Ganeti without a
-    volume, attachments that no instance needs, and nodes that hold a volume and left the cluster. Another
-    cluster's volumes in the same pool are none of them, nor are a backup's snapshots. Runs on the master.
+    volume, attachments that no instance needs, iSCSI sessions that no attachment needs, and nodes that hold a
+    volume and left the cluster. Another cluster's volumes in the same pool are none of them, nor are a
+    backup's snapshots. Runs on the master.
 
     Nothing is removed but what --remove names, and never what is attached, open or not ours.
 
@@ -45,7 +46,8 @@ def orphans(names: tuple[str, ...], yes: bool, dry_run: bool, as_json: bool) -> 
 
     \b
     JSON: {"version": 1, "orphans": [{"kind": "volume" | "half-made volume" | "disk without a volume" |
-    "attachment" | "holder", "name": NAME, "provider": NAME, "pool": NAME or "", "node": NAME or "",
+    "attachment" | "iSCSI session" | "holder", "name": NAME, "provider": NAME, "pool": NAME or "",
+    "node": NAME or "",
     "reason": TEXT, "removable": BOOL}, ...], "removed": [NAME, ...], "failures": [{"provider": NAME,
     "pool": NAME, "status": NUMBER, "reason": TEXT}, ...]}
     """

@@ -18,6 +18,9 @@ from typing import Any
 LOGS = "/var/log/ganeti/extstorage"
 CONFIGURATION = os.environ.get("EXTSTORAGE_CONFIG_DIR", "/etc/ganeti/extstorage")
 INITIATOR = "/etc/iscsi/initiatorname.iscsi"
+ISCSI_NODES = "/etc/iscsi/nodes"
+OUR_ISCSI_NODE = "# ganeti-extstorage"
+"""How a record of Open-iSCSI's begins that ``extstorage_common.connectors.iscsi_records`` wrote."""
 SYSFS = "/sys"
 PACKAGES = (
     *("ganeti", "ganeti-extstorage", "python3-rbd", "librbd1", "ceph-common"),
@@ -43,6 +46,7 @@ def host() -> dict[str, Any]:
     - ``logs``: ``there`` (whether Ganeti's directory exists), ``oldest`` (the age of a file in it, in days),
     - ``configuration`` (file: [mode, owner]),
     - ``attachments``: [volume, provider, state] of each record,
+    - ``targets``: the iSCSI targets that the suite logs in to here though no attachment needs them,
     - ``activated``: [volume, provider, name] of what this node itself made of a volume's content.
     """
     records = _records()
@@ -57,6 +61,7 @@ def host() -> dict[str, Any]:
         "attachments": [
             [name, one.get("provider", ""), one.get("state", "")] for name, one in records.items()
         ],
+        "targets": _forgotten_targets(),
         "activated": list(_activated(records)),
     }
 
@@ -128,15 +133,40 @@ def _modes(directory: str) -> dict[str, list[Any]]:
 
 def _records() -> dict[str, dict[str, str]]:
     """The records of attachments by volume (see ``extstorage_common.attachments``)."""
-    directory = os.path.join(os.environ.get("EXTSTORAGE_RUN_DIR", "/run/ganeti-extstorage"), "attachments")
     found = {}
-    try:
-        for volume in sorted(os.listdir(directory)):
-            with open(os.path.join(directory, volume), encoding="utf-8", errors="backslashreplace") as lines:
-                found[volume] = dict(line.rstrip("\n").partition(" ")[::2] for line in lines)
-    except OSError:
-        pass
+    for path in _record_files():
+        try:
+            with open(path, encoding="utf-8", errors="backslashreplace") as lines:
+                found[os.path.basename(path)] = dict(line.rstrip("\n").partition(" ")[::2] for line in lines)
+        except OSError:
+            continue  # detached meanwhile
     return found
+
+
+def _record_files() -> list[str]:
+    directory = os.path.join(os.environ.get("EXTSTORAGE_RUN_DIR", "/run/ganeti-extstorage"), "attachments")
+    return [os.path.join(directory, volume) for volume in _entries(directory)]
+
+
+def _forgotten_targets() -> list[str]:
+    """The targets of our records in Open-iSCSI's database, less those that an attachment has kept.
+
+    The database is read first: an attachment is noted before its target is.
+    """
+    ours = [target for target in _entries(ISCSI_NODES) if _has_our_node(os.path.join(ISCSI_NODES, target))]
+    needed = set()
+    for path in _record_files():
+        try:
+            with open(path, encoding="utf-8", errors="backslashreplace") as lines:
+                needed.update(word for line in lines if line.startswith("kept ") for word in line.split()[2:])
+        except OSError:
+            continue
+    return [target for target in ours if target not in needed]
+
+
+def _has_our_node(directory: str) -> bool:
+    files = [os.path.join(directory, name) for name in _entries(directory)]
+    return any(os.path.isfile(file) and _first_line(file) == OUR_ISCSI_NODE for file in files)
 
 
 def _activated(records: dict[str, dict[str, str]]) -> Iterator[list[str]]:

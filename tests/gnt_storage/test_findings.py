@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gnt_storage import orphans
 from gnt_storage.commands.diagnose import summary
 from gnt_storage.nodes.inventory import Node
 from gnt_storage.survey import as_ganeti, findings
@@ -37,6 +38,7 @@ DOCUMENT = {
     "python": "3.11.2", "kernel": "6.1", "packages": {"lvm2": "2"}, "daemons": [], "initiator": "",
     "logs": {"there": True, "oldest": 0}, "configuration": {"/etc/file.conf": ["0644", 0]}, "time": 0.0,
     "libraries": {"/l": ["1", "digest"]}, "providers": [PROVIDER], "attachments": [], "activated": [],
+    "targets": [],
 }  # fmt: skip
 
 
@@ -224,3 +226,12 @@ def test_page_escapes_what_nodes_say() -> None:
     assert "<script" not in text
     assert text.count("&lt;script&gt;") >= 6
     assert "://" not in text
+
+
+def test_a_session_that_no_attachment_needs_is_an_orphan() -> None:
+    found = list(orphans.find({}, changed("targets", ["iqn.2020-01.org.ours"])))
+    (one,) = [orphan for orphan in found if isinstance(orphan, orphans.Orphan)]
+    assert (one.kind, one.name, one.node, one.removable) == (
+        orphans.SESSION, "iqn.2020-01.org.ours", "n2", False,
+    )  # fmt: skip
+    assert "--logout" in one.reason

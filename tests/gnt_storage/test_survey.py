@@ -174,3 +174,23 @@ def test_python_packages_from_pip_are_seen(tmp_path: Path, monkeypatch: pytest.M
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     monkeypatch.setattr(site, "getsitepackages", lambda: [str(tmp_path / one) for one in ("local", "debian")])
     assert host._python_packages() == {"os-brick": "6.2"}
+
+
+def test_the_targets_that_no_attachment_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only those of our own records; not those of a person, nor one that is just being attached."""
+    nodes = {
+        "iqn.2020-01.org.ours": "# ganeti-extstorage\n# BEGIN RECORD\n",
+        "iqn.2020-01.org.man": "# BEGIN\n",
+    }
+    nodes["iqn.2020-01.org.used"] = nodes["iqn.2020-01.org.ours"]
+    for name, text in nodes.items():
+        (tmp_path / "nodes" / name).mkdir(parents=True)
+        (tmp_path / "nodes" / name / "192.0.2.1,3260").write_text(text)
+    (tmp_path / "attachments").mkdir()
+    record = "state attaching\nkept target_portal 192.0.2.1:3260\nkept target_iqn iqn.2020-01.org.used\n"
+    (tmp_path / "attachments/v").write_text(record)
+    monkeypatch.setenv("EXTSTORAGE_RUN_DIR", str(tmp_path))
+    monkeypatch.setattr(host, "ISCSI_NODES", str(tmp_path / "nodes"))
+    assert host.host()["targets"] == ["iqn.2020-01.org.ours"]
+    (tmp_path / "attachments/v").unlink()
+    assert host.host()["targets"] == ["iqn.2020-01.org.ours", "iqn.2020-01.org.used"]
