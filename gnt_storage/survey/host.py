@@ -154,7 +154,7 @@ def _forgotten_targets() -> list[str]:
     The database is read first: an attachment is noted before its target is.
     """
     ours = [target for target in _entries(ISCSI_NODES) if _has_our_node(os.path.join(ISCSI_NODES, target))]
-    needed = set()
+    needed: set[str] = set()
     for path in _record_files():
         try:
             with open(path, encoding="utf-8", errors="backslashreplace") as lines:
