@@ -14,9 +14,9 @@ from tests.appliances.lefthand.facts import Facts
 class Told:
     """An answer in XML: its result and what it tells of."""
 
-    def __init__(self, stdout: bytes, status: int) -> None:
+    def __init__(self, stdout: str, status: int) -> None:
         self.status = status
-        response = ElementTree.fromstring(stdout).find("response")
+        response = ElementTree.fromstring(stdout.encode()).find("response")
         assert response is not None
         self.response = response
         self.result = response.get("result")
@@ -42,7 +42,8 @@ class Client:
     def run(self, line: str) -> Told:
         """Run a command with its answer in XML."""
         answer = self.array.execute("admin", f"{line} output=XML")
-        assert answer.stderr == b""
+        assert answer.stderr == ""
+        assert answer.status is not None
         return Told(answer.stdout, answer.status)
 
     def ok(self, line: str) -> Told:
@@ -66,6 +67,8 @@ class Client:
         return self.ok(f"getVolumeInfo volumeName={name}").one("volume").attrib
 
 
-def client(directory: Path | None = None, **facts: object) -> Client:
+def client(directory: Path, **facts: object) -> Client:
     """An array of which these facts are so."""
-    return Client(LeftHand(replace(Facts(), **facts), directory))  # type: ignore[arg-type]
+    array = LeftHand(directory)
+    array.install(replace(Facts(), **facts))  # type: ignore[arg-type]
+    return Client(array)

@@ -22,12 +22,12 @@ def nobody(target: str) -> list[str]:
 
 
 class ManagementGroup:
-    """The state machine. ``directory`` has the disks' files; without one there are none."""
+    """The state machine; ``directory`` has the disks' files, ``sessions`` tells who is logged in where."""
 
     def __init__(
         self,
         facts: Facts,
-        directory: Path | None = None,
+        directory: Path,
         sessions: Callable[[str], list[str]] = nobody,
     ) -> None:
         self.facts = facts
@@ -105,10 +105,8 @@ class ManagementGroup:
             raise self._refusal(self.facts.no_space_text.format(cluster=cluster))
         told = self._new_disk(name, cluster, size, description, replication)
         self.volumes[name] = Volume(**told, thin=thin)
-        file = self.volumes[name].file
-        if file:
-            with file.open("xb") as stream:
-                stream.truncate(size)
+        with self.volumes[name].file.open("xb") as stream:
+            stream.truncate(size)
 
     def modify_volume(self, name: str, size: int | None, description: str | None) -> Code:
         """Give a volume another size (also a smaller one) or description."""
@@ -123,9 +121,8 @@ class ManagementGroup:
             if not volume.thin and more > self.free(cluster):
                 raise self._refusal(self.facts.no_space_text.format(cluster=cluster.name))
             volume.size = size
-            if volume.file:
-                with volume.file.open("r+b") as stream:
-                    stream.truncate(size)
+            with volume.file.open("r+b") as stream:
+                stream.truncate(size)
         if description is not None:
             volume.description = description
         return SUCCESS
@@ -267,11 +264,10 @@ class ManagementGroup:
             "description": description,
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "replication": replication,
-            "file": self.directory / str(number) if self.directory else None,
+            "file": self.directory / str(number),
         }
 
     @staticmethod
     def _copy(origin: Disk, copy: Disk) -> None:
-        if origin.file and copy.file:
-            command = ["cp", "--reflink=auto", "--sparse=always", str(origin.file), str(copy.file)]
-            subprocess.run(command, check=True)
+        command = ["cp", "--reflink=auto", "--sparse=always", str(origin.file), str(copy.file)]
+        subprocess.run(command, check=True)

@@ -86,7 +86,7 @@ class Disk:
     description: str
     created: str
     replication: int
-    file: Path | None
+    file: Path
     permissions: list[Permission] = field(default_factory=list)
 
     @property

@@ -8,19 +8,17 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from tests.appliances.lefthand import codes
-from tests.appliances.lefthand.array import LeftHand
-from tests.appliances.lefthand.client import Client, client
-from tests.appliances.lefthand.facts import Facts
+from tests.appliances.lefthand.client import Client
+from tests.appliances.lefthand.conftest import Install
 
 
-def test_the_sample_of_a_cluster() -> None:
+def test_the_sample_of_a_cluster(install: Install) -> None:
     """1.6: byte by byte, as far as the sample's numbers go."""
-    facts = Facts(space=118889644032)
-    answer = LeftHand(facts).execute(
+    answer = install(space=118889644032).array.execute(
         "admin", "getClusterInfo clusterName=c1 searchDepth=1 verbose=0 output=XML"
     )
     assert answer.status == 0
-    assert answer.stdout.decode() == (
+    assert answer.stdout == (
         '<?xml version="1.0" encoding="UTF-8" standalone="no" ?>\n'
         '<gauche version="1.0">\n'
         "\n"
@@ -42,7 +40,7 @@ def test_the_sample_of_success(array: Client) -> None:
     """1.6: nothing but a response."""
     answer = array.array.execute("admin", "createServer serverName=s initiator=iqn.x output=XML")
     assert (
-        b'<response description="Operation succeeded." name="CliqSuccess" processingTime="181" result="0"/>'
+        '<response description="Operation succeeded." name="CliqSuccess" processingTime="181" result="0"/>'
         in answer.stdout
     )
 
@@ -50,9 +48,9 @@ def test_the_sample_of_success(array: Client) -> None:
 @pytest.mark.parametrize(
     ("full_stop", "text"), [(True, "Volume 'x' not found."), (False, "Volume 'x' not found")]
 )
-def test_not_found(full_stop: bool, text: str) -> None:
+def test_not_found(install: Install, full_stop: bool, text: str) -> None:
     """1.4: its own code, exit status 139, and a full stop or none."""
-    told = client(full_stop=full_stop).run("getVolumeInfo volumeName=x")
+    told = install(full_stop=full_stop).run("getVolumeInfo volumeName=x")
     assert (told.name, told.result, told.status) == ("CliqVolumeNotFound", "8000100c", 139)
     assert told.description == text
 
@@ -88,26 +86,24 @@ def test_a_parameter_that_does_not_apply(array: Client) -> None:
     assert told.one("cluster").get("name") == "c1"
 
 
-def test_the_manuals_minimal_answer() -> None:
+def test_the_manuals_minimal_answer(install: Install) -> None:
     """1.3: without name and time."""
-    told = client(minimal_responses=True).run("getClusterInfo")
+    told = install(minimal_responses=True).run("getClusterInfo")
     assert (told.result, told.name, told.description) == ("0", None, "Succeeded")
 
 
-def test_answers_without_prologue_and_with_noise() -> None:
+def test_answers_without_prologue_and_with_noise(install: Install) -> None:
     """1.6: variants; what is in front of the first ``<`` is a banner."""
-    answer = LeftHand(Facts(prologue=False, noise="\nMOTD: be nice\n")).execute(
-        "a", "getGroupInfo output=XML"
-    )
-    assert answer.stdout.startswith(b"\nMOTD: be nice\n<gauche")
+    answer = install(prologue=False, noise="\nMOTD: be nice\n").array.execute("a", "getGroupInfo output=XML")
+    assert answer.stdout.startswith("\nMOTD: be nice\n<gauche")
     with pytest.raises(ElementTree.ParseError):
-        ElementTree.fromstring(answer.stdout)
+        ElementTree.fromstring(answer.stdout.encode())
 
 
 def test_text_for_people(array: Client) -> None:
     """1.1, 1.3: banner, copyright, blocks whose values stand in one column, the state in a word."""
     array.volume()
-    text = array.array.execute("admin", "getVolumeInfo volumeName=v1").stdout.decode()
+    text = array.array.execute("admin", "getVolumeInfo volumeName=v1").stdout
     lines = text.split("\n")
     assert lines[1] == "HPE StoreVirtual LeftHand OS Command Line Interface, v12.6.00.0155"
     assert lines[2].startswith("(C) Copyright")
@@ -117,27 +113,29 @@ def test_text_for_people(array: Client) -> None:
     assert "size            67108864" in [line.strip() for line in lines]
 
 
-def test_units_of_a_cluster() -> None:
+def test_units_of_a_cluster(install: Install) -> None:
     """1.3: bytes on one array, KiB on another, with the same block size."""
     for in_kib, told in ((False, 118889644032), (True, 116103168)):
         cluster = (
-            client(space=118889644032, space_in_kib=in_kib).ok("getClusterInfo clusterName=c1").one("cluster")
+            install(space=118889644032, space_in_kib=in_kib)
+            .ok("getClusterInfo clusterName=c1")
+            .one("cluster")
         )
         assert (cluster.get("spaceTotal"), cluster.get("blockSize")) == (str(told), "1024")
 
 
-def test_virtual_addresses() -> None:
+def test_virtual_addresses(install: Install) -> None:
     """1.3, 1.6: none, one, or several."""
-    assert client(vips=()).ok("getClusterInfo").one("cluster").get("useVip") == "false"
-    assert client(vips=()).ok("getClusterInfo").all("nsm") == [{"ipAddress": "10.0.0.2", "name": "n1"}]
-    two = client(vips=("10.0.0.9", "10.0.1.9")).ok("getClusterInfo clusterName=c1")
+    assert install(vips=()).ok("getClusterInfo").one("cluster").get("useVip") == "false"
+    assert install(vips=()).ok("getClusterInfo").all("nsm") == [{"ipAddress": "10.0.0.2", "name": "n1"}]
+    two = install(vips=("10.0.0.9", "10.0.1.9")).ok("getClusterInfo clusterName=c1")
     assert [vip["ipAddress"] for vip in two.all("vip")] == ["10.0.0.9", "10.0.1.9"]
     assert two.one("cluster").get("useVip") == "true"
 
 
-def test_without_a_name_all_clusters_answer() -> None:
+def test_without_a_name_all_clusters_answer(install: Install) -> None:
     """0.3: of which the old driver took the first (its bug 1279897)."""
-    told = client(other_clusters=("c0",)).ok("getClusterInfo searchDepth=1")
+    told = install(other_clusters=("c0",)).ok("getClusterInfo searchDepth=1")
     assert [one["name"] for one in told.all("cluster")] == ["c1", "c0"]
 
 

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from tests.appliances.lefthand.client import Client, client
+from tests.appliances.lefthand.client import Client
+from tests.appliances.lefthand.conftest import Install
 
 
 def server(array: Client, name: str = "n1", rest: str = "") -> None:
@@ -45,10 +46,10 @@ def test_a_volume_tells_who_may_reach_it(array: Client) -> None:
     assert (second["authGroup"], second["access"], second["chapRequired"]) == ("n2", "r", "false")
 
 
-def test_assigning_twice() -> None:
+def test_assigning_twice(install: Install) -> None:
     """1.4, 1.6: CliqNothingDone with exit status 1, which is success; or plain success."""
     for nothing_done, result in ((True, "1"), (False, "0")):
-        array = client(repeated_assignment_is_nothing_done=nothing_done)
+        array = install(repeated_assignment_is_nothing_done=nothing_done)
         array.volume()
         server(array)
         array.ok("assignVolumeToServer volumeName=v1 serverName=n1")

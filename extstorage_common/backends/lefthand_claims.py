@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Changing what is kept in a volume's description, while nobody else does.
+
+CLIQ replaces a description whatever it was, so two nodes that change it at once would lose one's change.
+But it makes no two volumes of one name: whoever has made the tiny volume ``gx-claim-<number>``, which takes
+no space, may change the description of the volume with this number, having read it again; then
+the tiny volume is deleted. What a node that died left is deleted once its call must have ended, under a
+second claim, so that nobody deletes one that was made anew meanwhile.
+"""
+
+from __future__ import annotations
+
+from extstorage_common.backends.lefthand_cliq import AlreadyThere, NotThere, attributes
+from extstorage_common.backends.lefthand_notes import Maker
+from extstorage_common.crash import crash_point
+from extstorage_common.errors import Busy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from extstorage_common.backends.lefthand_cliq import Cliq
+
+PREFIX = "gx-claim-"
+MARK = "gxclaim1"
+SIZE = "256MB"
+"""More than the least size of a volume, whichever unit an array tells that in. It is never written to."""
+
+
+class Claimed(Busy):
+    template = (
+        "{maker} is just changing the volume's description; if that ended, delete volume {claim} on the array"
+    )
+
+
+class Claim:
+    """The right to change the description of the volume with this number, while in the block.
+
+    Raises Claimed when the deadline passes first.
+    """
+
+    def __init__(self, cliq: Cliq, cluster: str, number: str, node: str) -> None:
+        self.cliq = cliq
+        self.cluster = cluster
+        self.name = f"{PREFIX}{number}"
+        self.node = node
+        self.deadline = cliq.shell.deadline
+
+    def __enter__(self) -> None:
+        maker = None
+        for _ in self.deadline.attempts():
+            if self._make(self.name):
+                return
+            maker = self._maker(self.name)
+            if maker is not None and not maker.is_alive(self.node):
+                self._break()
+        raise Claimed(maker=maker or "somebody", claim=self.name)
+
+    def __exit__(self, *_: object) -> None:
+        self.cliq.remove("deleteVolume", volumeName=self.name)
+
+    def _make(self, name: str) -> bool:
+        """Make a claim, unless it is there. One with our own words was made, though its answer was lost."""
+        maker = Maker.this(self.node, self.deadline.left())
+        told = {"volumeName": name, "clusterName": self.cluster, "size": SIZE, "thinProvision": "1"}
+        try:
+            self.cliq.run("createVolume", **told, description=f"{MARK} {maker.text}")
+        except AlreadyThere:
+            found = self._maker(name)
+            return found is not None and found.text == maker.text
+        crash_point("lefthand.claimed")
+        return True
+
+    def _maker(self, name: str) -> Maker | None:
+        """Who made a claim; None if it is gone."""
+        try:
+            told = attributes(self.cliq.run("getVolumeInfo", volumeName=name), "volume")
+        except NotThere:
+            return None
+        return Maker(told.get("description", "").removeprefix(f"{MARK} "))
+
+    def _break(self) -> None:
+        """Delete a claim that a dead call left, unless somebody does that just now."""
+        breaking = f"{self.name}-break"
+        if not self._make(breaking):
+            return
+        try:
+            maker = self._maker(self.name)
+            if maker is not None and not maker.is_alive(self.node):
+                self.cliq.remove("deleteVolume", volumeName=self.name)
+        finally:
+            self.cliq.remove("deleteVolume", volumeName=breaking)
