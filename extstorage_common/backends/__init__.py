@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from extstorage_common.config import Pool
     from extstorage_common.deadline import Deadline
 
-NAMES = ("file", "rbd", "lefthand")
+NAMES = ("file", "rbd", "comstar", "lefthand")
 
 BULK_ACTIONS = ("create", "grow", "remove", "snapshot")
 

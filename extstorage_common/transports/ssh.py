@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import sys
 
 from extstorage_common import calllog, paths
@@ -275,7 +276,10 @@ class Shell:
             transport = client.get_transport()
             if transport is None or not transport.is_active():
                 raise
-        return client.get_transport()
+        transport = client.get_transport()
+        # Each command is a few small packets; one would wait 40 ms for the acknowledgement of the last.
+        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return transport
 
     @staticmethod
     def _key(file: str) -> Any:

@@ -62,6 +62,13 @@ class Model:
 class ShellModel(Model):
     """An appliance that is told commands over SSH."""
 
+    READS_INPUT: ClassVar[bool] = False
+    """Whether its commands have a standard input."""
+
     def execute(self, user: str, line: str) -> Answer:
         """What the command line ``line`` does and answers."""
         raise NotImplementedError
+
+    def execute_with_input(self, user: str, line: str, stdin: bytes) -> Answer:
+        """The same, of a command line with this standard input."""
+        return self.execute(user, line)

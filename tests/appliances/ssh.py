@@ -123,10 +123,11 @@ async def _handle(model: ShellModel, process: asyncssh.SSHServerProcess[bytes]) 
         await process.wait_closed()
         return
     user = connection.get_extra_info("username")
+    stdin = await process.stdin.read() if model.READS_INPUT else b""
     if fault := faults["reply"]:
         answer = Answer(**fault.value)
     else:
-        answer = await asyncio.get_running_loop().run_in_executor(None, _execute, model, user, line)
+        answer = await asyncio.get_running_loop().run_in_executor(None, _execute, model, user, line, stdin)
     if faults["cut"]:
         connection.abort()
         return
@@ -144,6 +145,6 @@ async def _handle(model: ShellModel, process: asyncssh.SSHServerProcess[bytes]) 
         process.exit(answer.status)
 
 
-def _execute(model: ShellModel, user: str, line: str) -> Answer:
+def _execute(model: ShellModel, user: str, line: str, stdin: bytes) -> Answer:
     with model.lock:
-        return model.execute(user, line)
+        return model.execute_with_input(user, line, stdin)

@@ -46,6 +46,8 @@ class Datasets:
         """Volumes that a logical unit holds: nothing destroys them."""
         self._numbers = itertools.count(1)
         self.by_name: dict[str, Dataset] = {}
+        for left in directory.glob("zvol-*"):
+            left.unlink()
         for name in pools:
             self.add(Dataset(name, "filesystem"))
 

@@ -177,6 +177,8 @@ class _Shell:
         return reply
 
     def _run(self, words: list[str]) -> str:
+        if words[0] == "LC_ALL=C":
+            words = words[1:]
         name, *rest = words
         if name == "umask" and len(rest) == 1:
             self.umask = int(rest[0], 8)

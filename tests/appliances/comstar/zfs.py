@@ -33,6 +33,8 @@ class Zfs:
 
     max_value = 8192
     """The longest value of a user property; on older Solaris 1024."""
+    missing_snapshot = ""
+    """What destroying a snapshot that isn't there says on newer illumos, in the place of the usual."""
 
     def __init__(self, datasets: Datasets) -> None:
         self.datasets = datasets
@@ -162,6 +164,8 @@ class Zfs:
     def _destroy(self, words: list[str]) -> str:
         options = leading(words, "rRfd")
         (name,) = _operands(options, 1)
+        if self.missing_snapshot and "@" in name and name not in self.datasets.by_name:
+            raise Failure(self.missing_snapshot)
         dataset = self._existing(name)
         cannot = f"cannot destroy '{name}': "
         below = [one for one in self.datasets.below(name) if one is not dataset]

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands of a Solaris or illumos machine, and what they say when they can't.
+
+A line is one command with each of its words quoted, by absolute path (without a terminal a user's PATH lacks
+``/usr/sbin``), in the C locale since the text on standard error is what tells why it failed: statuses differ
+from command to command and count failures or carry an errno. A server that sends no status is believed
+where that stream is empty, for no command here fails in silence.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from extstorage_common.errors import NoSpace, PoolUnreachable, Refused
+from extstorage_common.transports import ssh
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from extstorage_common.config import Pool
+    from extstorage_common.deadline import Deadline
+
+PASSING = ("Configuration changed during processing", "resource busy", "dataset is busy", "data file error")
+"""Troubles that end: others' commands, a device node that is not there yet, one that is still open."""
+PASSING_SECONDS = 10
+DOWN = ("STMF service", "The iSCSI target service must be online")
+DENIED = ("permission denied", "requires authorization")
+FULL = ("out of space", "greater than available space", "quota exceeded")
+
+
+class CommandFailed(Refused):
+    template = "{command} failed on {address}: {reason}"
+
+
+class NotAllowed(Refused):
+    template = "user '{user}' of {address} may not run {command}; give it the rights profiles of the manual"
+
+
+class ServiceDown(PoolUnreachable):
+    template = "{address} does not serve: {reason}"
+
+
+class Ended:
+    """How a command ended: its lines on standard output; ``trouble`` is empty, or says what went wrong."""
+
+    def __init__(self, lines: list[str], trouble: str) -> None:
+        self.lines = lines
+        self.trouble = trouble
+
+    def says(self, *texts: str) -> bool:
+        """Whether the trouble is one of those."""
+        return any(text in self.trouble for text in texts)
+
+
+class Machine:
+    """The machine that a pool names, reached over SSH."""
+
+    def __init__(self, pool: Pool, deadline: Deadline) -> None:
+        self.pool = pool
+        self.deadline = deadline
+        self.shell = ssh.Shell(pool, deadline)
+        self.prefix = "LC_ALL=C pfexec" if pool["pfexec"] else "LC_ALL=C"
+
+    def ask(self, program: str, *words: str) -> Ended:
+        """Run a command, again while its trouble is a passing one. Raises Unreachable, NotAllowed."""
+        line = f"{self.prefix} {shlex.join([f'/usr/sbin/{program}', *words])}"
+        doing = f"{program} {words[0]}"
+        ended = Ended([], "")
+        for _ in self.deadline.attempts(PASSING_SECONDS):
+            answer = self.shell.run(line, doing)
+            errors = answer.stderr.decode("utf-8", "replace").strip()
+            failed = answer.status not in (0, None) or (answer.status is None and errors)
+            if failed and not errors:
+                # Wrong usage, which COMSTAR's commands tell on standard output.
+                errors = answer.stdout.decode("utf-8", "replace").strip() or f"exit status {answer.status}"
+            lines = answer.stdout.decode("utf-8", "surrogateescape").splitlines()
+            ended = Ended(lines, errors if failed else "")
+            if not ended.says(*PASSING):
+                break
+        if ended.says(*DOWN):
+            raise ServiceDown(pool=self.pool.name, address=self.shell.address, reason=_first(ended))
+        if ended.says(*DENIED):
+            raise NotAllowed(user=self.shell.user, address=self.shell.address, command=doing)
+        return ended
+
+    def do(self, program: str, *words: str, unless: Sequence[str] = ()) -> Ended:
+        """Run a command that must succeed, or find one of these troubles. Raises CommandFailed, NoSpace."""
+        ended = self.ask(program, *words)
+        if ended.trouble and not ended.says(*unless):
+            raise self.failure(ended, program, words[0])
+        return ended
+
+    def failure(self, ended: Ended, program: str, subcommand: str) -> Refused | NoSpace:
+        """The error for a command's trouble."""
+        if ended.says(*FULL):
+            return NoSpace(needed=0, free=0, advice=_first(ended))
+        command = f"{program} {subcommand}"
+        return CommandFailed(command=command, address=self.shell.address, reason=_first(ended))
+
+    def put(self, path: str, content: str) -> None:
+        """Make a file that only its owner can read, which must not be there yet, nor a link."""
+        line = f"umask 077; set -C; cat > {shlex.quote(path)}"
+        answer = self.shell.run(line, "writing a secret's file", content.encode(), [content])
+        if answer.status or (answer.status is None and answer.stderr):
+            reason = answer.stderr.decode("utf-8", "replace").strip() or f"exit status {answer.status}"
+            raise CommandFailed(command=f"writing {path}", address=self.shell.address, reason=reason)
+
+    def remove(self, path: str) -> None:
+        """Remove a file, which need not be there."""
+        self.shell.run(f"rm -f {shlex.quote(path)}", "removing a secret's file")
+
+
+def _first(ended: Ended) -> str:
+    return ended.trouble.splitlines()[0]
