@@ -34,7 +34,7 @@ class Claimed(Busy):
 class Claim:
     """The right to change the description of the volume with this number, while in the block.
 
-    Raises Claimed when the deadline passes first.
+    Raises Claimed after half of the time that is left.
     """
 
     def __init__(self, cliq: Cliq, cluster: str, number: str, node: str) -> None:
@@ -42,11 +42,11 @@ class Claim:
         self.cluster = cluster
         self.name = f"{PREFIX}{number}"
         self.node = node
-        self.deadline = cliq.shell.deadline
 
     def __enter__(self) -> None:
         maker = None
-        for _ in self.deadline.attempts():
+        deadline = self.cliq.shell.deadline
+        for _ in deadline.attempts(deadline.left() / 2):
             if self._make(self.name):
                 return
             maker = self._maker(self.name)
@@ -59,7 +59,7 @@ class Claim:
 
     def _make(self, name: str) -> bool:
         """Make a claim, unless it is there. One with our own words was made, though its answer was lost."""
-        maker = Maker.this(self.node, self.deadline.left())
+        maker = Maker.this(self.node, self.cliq.shell.deadline.left())
         told = {"volumeName": name, "clusterName": self.cluster, "size": SIZE, "thinProvision": "1"}
         try:
             self.cliq.run("createVolume", **told, description=f"{MARK} {maker.text}")
