@@ -44,7 +44,8 @@ class Connector(ABC):
     def get_connector_properties(self) -> dict[str, str]:
         """What a backend must know of this node to export a volume to it.
 
-        An iSCSI connector gives ``{"initiator": "iqn...."}``; one that needs nothing gives ``{}``.
+        An iSCSI connector gives ``{"initiator": "iqn....", "boot": "..."}``, where ``boot`` is another one
+        after each start of the node, with which its sessions ended; one that needs nothing gives ``{}``.
         """
 
     def kept(self, data: Mapping[str, Any]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from extstorage_common import blockdevices, bounded
+from extstorage_common import blockdevices, bounded, paths
 from extstorage_common.connectors import iscsi_records, iscsi_sessions, scsi
 from extstorage_common.connectors.base import Connector
 from extstorage_common.connectors.iscsi_records import Portal
@@ -58,7 +58,7 @@ class IscsiConnector(Connector):
                 raise NodeUnfit(reason="iscsid is not running; start it: systemctl enable --now iscsid")
 
     def get_connector_properties(self) -> dict[str, str]:
-        return {"initiator": initiator_name()}
+        return {"initiator": initiator_name(), "boot": paths.boot_id()}
 
     def connect_volume(self, data: Mapping[str, Any], known: str, remember: Callable[[str], None]) -> str:
         """The device's name is the kernel's choice, so it can't be remembered before it is there.

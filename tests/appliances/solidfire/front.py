@@ -76,6 +76,8 @@ class Handler(BaseHTTPRequestHandler):
     server: Front
     protocol_version = "HTTP/1.1"
     server_version = "Element"
+    wbufsize = -1
+    """An answer is one packet; in two, the second would wait for the client's acknowledgement."""
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Nothing is printed."""
@@ -178,3 +180,4 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+        self.wfile.flush()

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who has a volume open, and Ganeti's text: numbered accounts of the cluster, an atomic compare-and-set.
+
+The Element API overwrites attributes without a look at what they were; the one thing that it gives to
+exactly one of two callers is the name of an account. So state 7 of volume 250 is an account without volumes,
+named ``ganeti-volume-250-7``, with the state in its attributes, and to change it is to make
+``ganeti-volume-250-8``.
+
+The order is: make 8, remove 7, write 8 into the volume's attributes as the *hint* where to begin to look.
+All below a state are gone before the next one is made, so where 7 is and 8 is not, 7 counts; where 7 is not
+and 8 is, 8 does. A hint may be late (its writer overwrites a newer one); if neither is there, it is read
+again, and if that does not help all accounts are searched. State 0 is that of a volume that was never opened.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+
+from extstorage_common.backends.base import Holder, Holders
+from extstorage_common.crash import crash_point
+from extstorage_common.errors import BadRequest
+from extstorage_common.transports.element import AnswerLost, ElementError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from extstorage_common.transports.element import Element, Object
+
+MARK = "ganeti"
+"""The member of attributes that is ours; others' are left alone."""
+MOST_BYTES = 999
+
+
+class TooLong(BadRequest):
+    template = "{what} takes {size} bytes, and the cluster keeps {most} for it"
+
+
+class State:
+    """One state. ``number`` counts up, ``account`` is the account that it is in (None: there is none)."""
+
+    def __init__(self, number: int, account: int | None, told: Object) -> None:
+        self.number = number
+        self.account = account
+        self.holders = [Holder(*entry) for entry in told.get("holders", [])]
+        self.metadata: str = told.get("metadata", "")
+
+
+class States:
+    """The states of the volumes of one cluster."""
+
+    def __init__(self, element: Element) -> None:
+        self.element = element
+
+    def read(self, volume: int, hint: Callable[[], int]) -> State:
+        """The state that counts. ``hint`` asks the volume anew for its hint, but for the first time."""
+        before = -1
+        while (number := hint()) != before:
+            state = self._from(volume, number)
+            if state is not None:
+                return state
+            before = number
+        return self._search(volume, number)
+
+    def _from(self, volume: int, number: int) -> State | None:
+        """The state that counts, from this number on; None if there is none here."""
+        state = State(0, None, {}) if number == 0 else self._get(volume, number)
+        following = self._get(volume, number + 1)
+        while following is not None:
+            if state is not None:
+                self._remove(state)
+            state = following
+            following = self._get(volume, state.number + 1)
+        return state
+
+    def _get(self, volume: int, number: int) -> State | None:
+        account = find_account(self.element, _username(volume, number))
+        return None if account is None else _state(number, account)
+
+    def _search(self, volume: int, hint: int) -> State:
+        """Where the hint leads nowhere: the highest there is, or none for a volume that was restored."""
+        prefix = _username(volume, 0)[:-1]
+        found = [
+            _state(int(account["username"].removeprefix(prefix)), account)
+            for account in self.element.call("ListAccounts")["accounts"]
+            if account["username"].startswith(prefix)
+        ]
+        return max(found, key=lambda state: state.number, default=State(hint, None, {}))
+
+    def replace(
+        self, volume: int, old: State, holders: Sequence[Holder], metadata: str, note: Callable[[int], None]
+    ) -> bool:
+        """Make this the state if ``old`` still is; ``note`` writes the hint. Raises TooLong."""
+        number = old.number + 1
+        entries = [[one.node, one.mode, one.address, one.since] for one in holders]
+        told = {"holders": entries, "metadata": metadata, "token": secrets.token_hex(4)}
+        if not self._make(_username(volume, number), checked({MARK: told}, "its state")):
+            return False
+        crash_point("solidfire.state_made")
+        self._remove(old)
+        crash_point("solidfire.state_old_removed")
+        note(number)
+        return True
+
+    def _make(self, username: str, attributes: Object) -> bool:
+        """Make an account; whether it was us. An answer that got lost may have been a yes."""
+        for _ in range(3):
+            try:
+                self.element.call("AddAccount", username=username, attributes=attributes)
+                return True
+            except AnswerLost as error:
+                lost = error
+            except ElementError as error:
+                if not error.has_name("xDuplicateUsername"):
+                    raise
+                account = find_account(self.element, username)
+                return account is not None and bool(account["attributes"] == attributes)
+        raise lost
+
+    def _remove(self, state: State) -> None:
+        if state.account is not None:
+            remove_account(self.element, state.account)
+
+    def forget(self, volume: int, hint: int) -> None:
+        """Remove the states of a volume that is deleted."""
+        state = self._from(volume, hint)
+        if state is not None:
+            self._remove(state)
+
+
+def find_account(element: Element, username: str) -> Object | None:
+    """The account of this name; None if there is none."""
+    try:
+        account: Object = element.call("GetAccountByName", username=username)["account"]
+        return account
+    except ElementError as error:
+        if error.has_name("xUnknownAccount", "xAccountIDDoesNotExist"):
+            return None
+        raise
+
+
+def remove_account(element: Element, number: int) -> None:
+    """Remove an account, which may be gone already."""
+    try:
+        element.call("RemoveAccount", accountID=number)
+    except ElementError as error:
+        if not error.has_name("xAccountIDDoesNotExist", "xUnknownAccount"):
+            raise
+
+
+def checked(attributes: Object, what: str) -> Object:
+    """Attributes that the cluster can keep. Raises TooLong."""
+    size = len(json.dumps(attributes).encode())
+    if size > MOST_BYTES:
+        raise TooLong(what=what, size=size, most=MOST_BYTES)
+    return attributes
+
+
+def as_holders(state: State) -> Holders:
+    """The holders of a state."""
+    return Holders(state.number, state.holders)
+
+
+def _username(volume: int, number: int) -> str:
+    return f"{MARK}-volume-{volume}-{number}"
+
+
+def _state(number: int, account: Object) -> State:
+    return State(number, account["accountID"], account["attributes"].get(MARK, {}))

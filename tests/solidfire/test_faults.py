@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes wrong between a node and the cluster."""
+
+from __future__ import annotations
+
+import pytest
+
+from extstorage_common import holders
+from extstorage_common.errors import ConfigurationError, ExtStorageError, PoolUnreachable, TimedOut
+from extstorage_common.transports import element
+from extstorage_common.transports.element import BadSecretFile, ElementError, LoginRefused, NotTrusted
+from tests.appliances.solidfire import certificates
+from tests.solidfire.conftest import NAME, SIZE, Array, properties
+
+
+def life(array: Array) -> None:
+    """All that is done to a volume."""
+    volume = array.backend().create_volume(NAME, SIZE)
+    array.backend().set_metadata(volume, "text")
+    array.attach(volume, "node1")
+    holders.open_volume(array.backend(), volume, True, "-", ())
+    array.backend().extend_volume(volume, SIZE + 1)
+    array.backend().create_snapshot(volume, NAME + ".snap", lambda: None)
+    holders.close_volume(array.backend(), volume)
+    array.backend().terminate_connection(volume, properties("node1"))
+    for name in (NAME, NAME + ".snap"):
+        array.backend().delete_volume(array.backend().get_volume(name))
+
+
+METHODS = (
+    *("ListVolumes", "CreateVolume", "CloneVolume", "ModifyVolume", "DeleteVolume", "PurgeDeletedVolume"),
+    *("GetAccountByName", "AddAccount", "ModifyAccount", "RemoveAccount", "CreateInitiators"),
+    *("CreateVolumeAccessGroup", "ModifyVolumeAccessGroup", "ListVolumeAccessGroups", "GetClusterInfo"),
+    *("AddVolumesToVolumeAccessGroup", "RemoveVolumesFromVolumeAccessGroup", "GetAsyncResult"),
+)
+
+
+def test_these_are_all_the_methods_of_a_life(array: Array) -> None:
+    life(array)
+    assert set(array.calls()) == set(METHODS)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("effect", [False, True], ids=["before", "after"])
+def test_a_connection_is_cut(array: Array, method: str, effect: bool) -> None:
+    """The first call and the third; what was done is not done twice, what was not is done."""
+    array.front.faults.add(kind="cut", method=method, effect=effect)
+    array.front.faults.add(kind="cut", method=method, effect=effect, skip=1)
+    life(array)
+    assert array.volumes() == []
+    assert array.usernames() == ["ganeti", "ganeti-node-node1"]
+    assert len(array.cluster.groups) == 2
+
+
+@pytest.mark.parametrize("kind", ["status", "garbage"])
+@pytest.mark.parametrize("method", METHODS)
+def test_something_else_answers_for_a_moment(array: Array, method: str, kind: str) -> None:
+    array.front.faults.add(kind=kind, method=method)
+    life(array)
+    assert array.volumes() == []
+
+
+@pytest.mark.parametrize(
+    "name", ["xDBVersionMismatch", "xNotPrimary", "xSliceNotRegistered", "XDBCONNECTIONLOSS"]
+)
+def test_errors_that_go_by_are_waited_out(array: Array, name: str) -> None:
+    array.front.faults.add(kind="error", method="CreateVolume", name=name, times=2)
+    array.volume()
+    assert array.calls().count("CreateVolume") == 3
+
+
+def test_other_errors_are_not(array: Array) -> None:
+    array.front.faults.add(kind="error", method="CreateVolume", name="xInternalError", message="no luck")
+    with pytest.raises(ElementError, match=r"the cluster refuses CreateVolume: no luck \(xInternalError\)"):
+        array.volume()
+    assert array.calls().count("CreateVolume") == 1
+
+
+def test_waiting_has_an_end(array: Array) -> None:
+    array.front.faults.add(
+        kind="error", name="xMaxClonesPerVolumeExceeded", times=1000, method="CreateVolume"
+    )
+    with pytest.raises(ElementError, match="xMaxClonesPerVolumeExceeded"):
+        array.volume()
+    assert array.calls().count("CreateVolume") == element.TRIES
+
+
+def test_a_reader_is_told_so(array: Array) -> None:
+    array.password.write_text("readonly\n")
+    with pytest.raises(ElementError, match="Permission denied for CreateVolume"):
+        array.backend(user="reader").create_volume(NAME, SIZE)
+    assert array.calls().count("CreateVolume") == 3
+
+
+def test_a_slow_cluster_is_bounded_by_the_deadline(array: Array) -> None:
+    array.front.faults.add(kind="latency", method="ListVolumes", seconds=30)
+    with pytest.raises(TimedOut, match="no answer within 1 s while the cluster was asked for ListVolumes"):
+        array.backend(timeout="1").get_volume(NAME)
+
+
+def test_a_silent_cluster_is_unreachable_and_its_volumes_unknown(array: Array) -> None:
+    array.stop()
+    with pytest.raises(PoolUnreachable, match=r"pool 'gold' does not answer: .*Connection refused$"):
+        array.backend(timeout="1").get_volume(NAME)
+
+
+def test_the_password_is_the_files(array: Array) -> None:
+    array.password.write_text("wrong\n")
+    with pytest.raises(LoginRefused, match="does not know user admin"):
+        array.backend().get_volume(NAME)
+    array.password.chmod(0o644)
+    with pytest.raises(BadSecretFile, match="chmod 600"):
+        array.backend().get_volume(NAME)
+    array.password.unlink()
+    with pytest.raises(ConfigurationError, match="No such file"):
+        array.backend().get_volume(NAME)
+
+
+# --- certificates ---------------------------------------------------------------------------------
+
+
+def test_certificates_are_verified_unless_it_is_said(array: Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        NotTrusted, match=r"of 127.0.0.1:\d+ is not to be trusted \(unable to get local issuer"
+    ):
+        array.backend(ca_file="-").capacity()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    array.backend().capacity()
+    array.backend(ca_file="-", verify="no").capacity()
+
+
+def test_a_certificate_for_another_address_is_not_trusted(array: Array) -> None:
+    with pytest.raises(NotTrusted, match="localhost"):
+        array.backend(address="localhost").capacity()
+
+
+def test_a_fingerprint_is_enough_and_must_be_right(array: Array) -> None:
+    right = certificates.fingerprint(array.certificate)
+    array.backend(ca_file="-", fingerprint=right).capacity()
+    array.backend(ca_file="-", fingerprint=right.replace(":", "").lower()).capacity()
+    wrong = right[:-1] + ("0" if right[-1] != "0" else "1")
+    with pytest.raises(NotTrusted, match=r"[Ff]ingerprint"):
+        array.backend(ca_file="-", fingerprint=wrong).capacity()
+    with pytest.raises(ExtStorageError, match="64 hexadecimal digits"):
+        array.backend(fingerprint="12:34")
+
+
+def test_no_secret_is_in_an_error(array: Array) -> None:
+    array.password.write_text("hush-hush\n")
+    for changes in ({}, {"ca_file": "-"}, {"port": "1"}):
+        with pytest.raises(ExtStorageError) as caught:
+            array.backend(**{"timeout": "1", **changes}).capacity()
+        assert "hush" not in str(caught.value)
+
+
+# --- somebody else --------------------------------------------------------------------------------
+
+
+def test_a_volume_that_is_deleted_meanwhile(array: Array) -> None:
+    volume = array.volume()
+    array.front.faults.add(
+        kind="meanwhile", method="ModifyVolume", call="DeleteVolume", params={"volumeID": 1}
+    )
+    with pytest.raises(ElementError, match="VolumeID 1 does not exist"):
+        array.backend().extend_volume(volume, SIZE + 1)
+
+
+def test_a_second_create_of_the_name_meanwhile(array: Array) -> None:
+    """Two calls at once: both look, both make; the one with the lower number has made it."""
+    array.front.faults.add(kind="latency", method="CreateVolume", seconds=0.2)
+    account = array.cluster.result("GetAccountByName", username="ganeti")["account"]["accountID"]
+    marked = {"ganeti": {"volume": NAME, "account": "ganeti", "token": "other", "state": 0}}
+    told = {"name": NAME.replace(".", "-"), "accountID": account, "totalSize": 10**9, "enable512e": True}
+    told["attributes"] = marked
+    array.front.faults.add(kind="meanwhile", method="CreateVolume", call="CreateVolume", params=told)
+    with pytest.raises(ExtStorageError, match="the volume exists already"):
+        array.volume()
+    assert [one["attributes"]["ganeti"]["token"] for one in array.volumes()] == ["other"]
+
+
+def test_an_access_group_that_is_deleted_meanwhile(array: Array) -> None:
+    volume = array.volume()
+    array.attach(array.volume("other"), "node1")
+    array.front.faults.add(
+        kind="meanwhile",
+        method="AddVolumesToVolumeAccessGroup",
+        call="DeleteVolumeAccessGroup",
+        params={"volumeAccessGroupID": 1},
+    )
+    array.attach(volume, "node1")
+    assert array.backend().attached_nodes(volume) == ["node1"]
