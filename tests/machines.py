@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -26,6 +27,15 @@ SECONDS = 20  # how long anything may take to go away
 
 class MachineError(Exception):
     """Something can't be made or ended; says why."""
+
+
+class CommandFailed(MachineError):
+    """A command in a node failed; the message shows all that it wrote, ``done`` is its result."""
+
+    def __init__(self, node: str, done: subprocess.CompletedProcess[str]) -> None:
+        command = done.args if isinstance(done.args, str) else shlex.join(done.args)
+        super().__init__(f"{node}: {command}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
+        self.done = done
 
 
 def environment(mark: str) -> dict[str, str]:

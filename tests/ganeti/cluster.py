@@ -1,35 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Ganeti cluster on one machine: Debian's package in nodes made of namespaces.
+"""A real Ganeti cluster, as the tests see it: what Ganeti is told to do on its nodes, whatever those are.
 
-    with Cluster(Path("/run/mine")) as cluster:
-        cluster.gnt("gnt-instance list")
-        cluster.nodes[2].run("ls /srv/shared")
-
-Everything lies on one tmpfs, mounted on the cluster's directory, and goes with it. A lock keeps two
-programs from working on one cluster. What a killed program left is cleared by the next ``up`` or ``down``.
+Debian's package runs on the nodes. They are made of namespaces (tests.ganeti.namespace_cluster), which is
+fast, or have kernels of their own (tests.ganeti.lab.cluster), for storage that is reached by a kernel.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import logging
-import os
-import signal
-import socket
-import subprocess
+from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from tests.ganeti import base, leftovers
-from tests.ganeti.leftovers import ClusterError
-from tests.ganeti.nodes import DOMAIN, NETWORK, Node, start_hub
+from tests.ganeti.nodes import DOMAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    import subprocess
+    from collections.abc import Callable, Sequence
 
-DIRECTORY = Path("/run/ganeti-extstorage-tests")
+    from tests.ganeti.nodes import Node
+
 OS_DEFINITIONS = Path(__file__).with_name("os")
 HYPERVISORS = ("fake", "kvm")
 DISK_TEMPLATES = "ext,file,sharedfile,diskless"
@@ -43,42 +34,27 @@ SPECS = (  # the smallest instances are allowed
 log = logging.getLogger(__name__)
 
 
-class Cluster:
-    """The cluster in ``directory``. ``up`` makes it, ``down`` ends it, whatever state it is in.
+class Cluster(ABC):
+    """A cluster; ``up`` makes it, ``down`` ends it, whatever state it is in.
 
-    ``directory`` is made and removed; ``debs`` are installed in each node before Ganeti is initialised;
-    ``bare`` leaves Ganeti uninitialised. Nothing but Ganeti's package is set up on the nodes: what our own
-    package has to provide (/var/log/ganeti/extstorage for one) is not there without it.
+    Nothing but Ganeti's package is set up on the nodes: what our own package has to provide
+    (/var/log/ganeti/extstorage for one) is not there without it.
     """
 
-    def __init__(
-        self,
-        directory: Path = DIRECTORY,
-        nodes: int = 3,
-        hypervisors: Sequence[str] = HYPERVISORS,
-        debs: Sequence[Path] = (),
-        bare: bool = False,
-    ) -> None:
-        self.directory = directory.resolve()
-        if set(str(self.directory)) & set(":,\\ \t\n"):
-            raise ClusterError(f"{self.directory}: no such characters, please: it becomes a mount option")
-        self.nodes = [Node(self.directory, number) for number in range(1, nodes + 1)]
-        self.hypervisors = hypervisors
-        self.debs = debs
-        self.bare = bare
-        self._lock: socket.socket | None = None
-        self._hub: subprocess.Popen[str] | None = None
+    nodes: Sequence[Node]
+    hypervisors: Sequence[str]
+    address: str
+    """Of the master, whichever node that is."""
 
-    @classmethod
-    def standing(cls, directory: Path = DIRECTORY) -> Cluster | None:
-        """The cluster that was left running in ``directory``, or None."""
-        try:
-            nodes = int((directory / "standing").read_text())
-        except FileNotFoundError:
-            return None
-        return cls(directory, nodes)
+    @abstractmethod
+    def up(self) -> None:
+        """Make the cluster. If that fails, nothing is left."""
 
-    def __enter__(self) -> Cluster:
+    @abstractmethod
+    def down(self) -> None:
+        """End the cluster and all that it made."""
+
+    def __enter__(self) -> Self:
         self.up()
         return self
 
@@ -89,45 +65,6 @@ class Cluster:
     def master(self) -> Node:
         """The node on which commands are given; the first one, after ``up``."""
         return self.nodes[0]
-
-    def up(self) -> None:
-        """Make the cluster; clear what a killed program left there before. If that fails, nothing is left.
-
-        Raises ClusterError if another program is at work on it or it was left running.
-        """
-        self._acquire()
-        if (self.directory / "standing").exists():
-            self._release()
-            raise ClusterError(f"the cluster in {self.directory} is up already")
-        try:
-            leftovers.clear(self.directory)
-            self._mount()
-            base.provide(self.directory)
-            self._start_nodes()
-            self.on_all(lambda node: node.install(*self.debs))
-            if not self.bare:
-                self._initialise()
-        except BaseException:
-            self.down()
-            raise
-
-    def leave(self) -> None:
-        """Let the cluster run on after this program's end, for ``standing`` to find."""
-        (self.directory / "standing").write_text(str(len(self.nodes)))
-        self._release()
-
-    def down(self) -> None:
-        """End the cluster and all that it made. Raises ClusterError if another program is at work on it."""
-        if not self._lock:
-            self._acquire()
-        with _uninterrupted():
-            leftovers.clear(self.directory)
-            for node in self.nodes:
-                node.reap()
-            if self._hub:
-                self._hub.wait(leftovers.SECONDS)
-            self._release()
-            log.info("down")
 
     def gnt(self, command: str | Sequence[str], check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command on the master node; see Node.run. Ganeti's questions are answered with no."""
@@ -166,7 +103,8 @@ class Cluster:
     def verify(self) -> subprocess.CompletedProcess[str]:
         """Run ``gnt-cluster verify``. Raises CommandFailed if it finds anything wrong."""
         # Kernels without the magic SysRq key lack a file that Ganeti asks for.
-        ignore = "" if Path("/proc/sysrq-trigger").exists() else "--ignore-errors=ENODESETUP"
+        has_it = self.master.run("test -e /proc/sysrq-trigger", check=False).returncode == 0
+        ignore = "" if has_it else "--ignore-errors=ENODESETUP"
         return self.gnt(f"gnt-cluster verify {ignore}")
 
     def set_offline(self, node: Node) -> None:
@@ -194,42 +132,18 @@ class Cluster:
             for node in self.nodes
         )
 
-    def _mount(self) -> None:
-        """Make the file system for everything, and the directory that the nodes share."""
-        if self.directory.exists() and any(self.directory.iterdir()):
-            raise ClusterError(f"{self.directory} is not empty")
-        self.directory.mkdir(parents=True, exist_ok=True)
-        _command(f"mount -t tmpfs -o mode=755,size=75% {leftovers.TMPFS} {self.directory}")
-        shared = self.directory / "shared"
-        shared.mkdir()
-        if not supports_direct(shared):
-            image = self.directory / "shared.img"
-            _command(f"truncate --size=16G {image}")
-            _command(f"mkfs.ext4 -q -E nodiscard,lazy_itable_init=1 {image}")
-            _command(f"mount -o loop {image} {shared}")
-        (shared / "sharedfile").mkdir()
-        self._hold_loop0()
+    def _hosts(self) -> str:
+        """All names that there are, for /etc/hosts."""
+        names = [f"127.0.0.1 localhost\n{self.address} cluster.{DOMAIN} cluster\n"]
+        names += [f"{node.address} {node.name} node{node.number}\n" for node in self.nodes]
+        return "".join(names)
 
-    def _hold_loop0(self) -> None:
-        """Keep /dev/loop0 from the nodes: Ganeti takes a disk whose minor number is 0 for not attached.
-
-        Of two clusters on this machine only the first has it; after its end the other may meet that disk.
-        """
-        held = self.directory / "loop0"
-        held.write_bytes(bytes(4096))
-        if (device := _command(f"losetup --find --show {held}").strip()) != "/dev/loop0":
-            _command(f"losetup --detach {device}")
-
-    def _start_nodes(self) -> None:
-        hosts = "127.0.0.1 localhost\n" + f"{NETWORK}.1 cluster.{DOMAIN} cluster\n"
-        hosts += "".join(f"{node.address} {node.name} node{node.number}\n" for node in self.nodes)
-        self._hub = start_hub(self.directory)
-        for node in self.nodes:
-            node.create({"/etc/hosts": hosts, "/etc/ganeti/file-storage-paths": "\n".join(FILE_STORAGE)})
-            node.start()
-            node.run(["mkdir", "-p", *FILE_STORAGE])
-            node.put_tree(OS_DEFINITIONS, "/srv/ganeti/os")
-        log.info("%d nodes started", len(self.nodes))
+    def _prepare(self, node: Node) -> None:
+        """Give a node what Ganeti wants to find."""
+        node.put("/etc/hosts", self._hosts())
+        node.put("/etc/ganeti/file-storage-paths", "\n".join(FILE_STORAGE))
+        node.run(["mkdir", "-p", *FILE_STORAGE])
+        node.put_tree(OS_DEFINITIONS, "/srv/ganeti/os")
 
     def _initialise(self) -> None:
         kvm = f"-H {KVM_PARAMETERS}" if "kvm" in self.hypervisors else ""
@@ -244,49 +158,3 @@ class Cluster:
         for node in self.nodes[1:]:  # not at once: Ganeti mixes up their ssh keys then
             self.gnt(f"gnt-node add --no-ssh-key-check {node.name}")
             log.info("%s added", node.name)
-
-    def _acquire(self) -> None:
-        """Lock the directory: an abstract socket leaves no file, and goes when this program does."""
-        name = hashlib.sha256(str(self.directory).encode()).hexdigest()
-        lock = socket.socket(socket.AF_UNIX)
-        try:
-            lock.bind(f"\0ganeti-test-cluster-{name}")
-        except OSError:
-            lock.close()
-            raise ClusterError(f"another program is at work on {self.directory}") from None
-        self._lock = lock
-
-    def _release(self) -> None:
-        if self._lock:
-            self._lock.close()
-            self._lock = None
-
-
-def supports_direct(directory: Path) -> bool:
-    """Whether files there can be opened with O_DIRECT (tmpfs: since Linux 6.6)."""
-    probe = directory / "probe"
-    try:
-        os.close(os.open(probe, os.O_CREAT | os.O_WRONLY | os.O_DIRECT))
-    except OSError:
-        return False
-    finally:
-        probe.unlink(missing_ok=True)
-    return True
-
-
-def _command(command: str) -> str:
-    """Run a command of this machine; its output. Raises ClusterError with its message."""
-    done = subprocess.run(command.split(), check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise ClusterError(f"{command}: {done.stderr.strip()}")
-    return done.stdout
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Keep SIGINT and SIGTERM waiting."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -10,35 +10,36 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.ganeti.cluster import DIRECTORY, HYPERVISORS, Cluster
-from tests.ganeti.leftovers import ClusterError
-from tests.ganeti.nodes import Node
+from tests.ganeti.cluster import HYPERVISORS
+from tests.ganeti.namespace_cluster import DIRECTORY, NamespaceCluster
+from tests.ganeti.namespaces import NamespaceNode
+from tests.machines import MachineError
 
 DEB = "install this package in each node before Ganeti is initialised; can be repeated"
 
 
 def up(options: argparse.Namespace) -> int:
     hypervisors = options.hypervisors.split(",")
-    cluster = Cluster(options.dir, options.nodes, hypervisors, options.deb, options.bare)
+    cluster = NamespaceCluster(options.dir, options.nodes, hypervisors, options.deb, options.bare)
     cluster.up()
     cluster.leave()
     return 0
 
 
 def execute(options: argparse.Namespace) -> int:
-    command = Node(options.dir.resolve(), options.node).command(options.command or ["bash"])
+    command = NamespaceNode(options.dir.resolve(), options.node).command(options.command or ["bash"])
     os.execvp(command[0], command)
 
 
 def status(options: argparse.Namespace) -> int:
-    cluster = Cluster.standing(options.dir)
+    cluster = NamespaceCluster.standing(options.dir)
     for node in cluster.nodes if cluster else ():
         print(node.name, node.address, f"process {node.pid}" if node.running else "not running")
     return 0 if cluster else 1
 
 
 def down(options: argparse.Namespace) -> int:
-    Cluster(options.dir).down()
+    NamespaceCluster(options.dir).down()
     return 0
 
 
@@ -73,7 +74,7 @@ def main() -> int:
         return int(options.action(options))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except ClusterError as error:
+    except MachineError as error:
         print(f"cluster: {error}", file=sys.stderr)
         return 1
 

@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-pytest.register_assert_rewrite("tests.ganeti.instances", "tests.ganeti.providers")
+pytest.register_assert_rewrite("tests.ganeti.instances", "tests.ganeti.providers", "tests.ganeti.stage")
 
-from tests.ganeti.cluster import DIRECTORY, Cluster  # noqa: E402
-from tests.ganeti.instances import Instance, is_empty  # noqa: E402
+from tests.ganeti.instances import Instance  # noqa: E402
 from tests.ganeti.matrix import Matrix  # noqa: E402
+from tests.ganeti.namespace_cluster import DIRECTORY, NamespaceCluster  # noqa: E402
 from tests.ganeti.providers import PROVIDERS  # noqa: E402
+from tests.ganeti.stage import Stage  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from tests.ganeti.cluster import Cluster
     from tests.ganeti.providers import Provider
 
 MATRIX = pytest.StashKey[Matrix]()
@@ -41,20 +43,24 @@ def root() -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster(root: None) -> Iterator[Cluster]:
+def orderly() -> Iterator[None]:
+    """Let SIGTERM end the session in order, with all that it has made."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="session")
+def cluster(root: None, orderly: None) -> Iterator[Cluster]:
     """A Ganeti cluster with three nodes; its disk templates are ext, file, sharedfile and diskless."""
     directory = Path(os.environ.get("EXTSTORAGE_TEST_CLUSTER") or DIRECTORY)
     debs = [Path(name) for name in os.environ.get("EXTSTORAGE_TEST_DEBS", "").split(":") if name]
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # to end in order
-    try:
-        if standing := Cluster.standing(directory):
-            standing.on_all(lambda node: node.install(*debs))
-            yield standing
-        else:
-            with Cluster(directory, debs=debs) as cluster:
-                yield cluster
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    if standing := NamespaceCluster.standing(directory):
+        standing.on_all(lambda node: node.install(*debs))
+        yield standing
+    else:
+        with NamespaceCluster(directory, debs=debs) as cluster:
+            yield cluster
 
 
 @pytest.fixture(scope="session")
@@ -85,62 +91,6 @@ def provider(request: pytest.FixtureRequest, cluster: Cluster, package: Path) ->
     provider.uninstall()
 
 
-class Stage:
-    """The cluster with at most one instance on it, which a test that went well leaves to the next one."""
-
-    def __init__(self, provider: Provider) -> None:
-        self.provider = provider
-        self.instance: Instance | None = None
-
-    def running(self, hypervisor: str) -> Instance:
-        """An instance that runs, with data on its disk: the one that is there, or else a new one."""
-        if self.instance and self.instance.hypervisor == hypervisor:
-            return self.instance
-        self.empty()
-        name = {"fake": "web", "kvm": "vm"}[hypervisor]
-        instance = Instance(self.provider, name, self.provider.cluster.nodes[0], hypervisor)
-        try:
-            instance.add()
-            instance.write()
-            instance.runs()
-        except Exception:
-            self.sweep()
-            raise
-        self.instance = instance
-        return instance
-
-    def empty(self) -> None:
-        """Remove the instance; nothing of it is left."""
-        if self.instance:
-            instance, self.instance = self.instance, None
-            instance.remove()
-
-    def end(self, test: pytest.Item) -> None:
-        """Check that a test left all as it should be. Sweep up if not, or if it has failed by itself."""
-        if test.stash.get(BROKEN, False):
-            self.sweep()
-            return
-        try:
-            if self.instance:
-                self.instance.runs()
-            else:
-                assert self.provider.cluster.gnt("gnt-instance list --no-headers").stdout == ""
-                is_empty(self.provider)
-        except Exception:
-            self.sweep()
-            raise
-
-    def sweep(self) -> None:
-        """Make room for the next test, whatever there is."""
-        self.instance = None
-        for node in self.provider.cluster.nodes:
-            if not node.running:
-                node.restart()
-        self.provider.mend()
-        self.provider.cluster.reset()
-        self.provider.clear()
-
-
 @pytest.fixture(scope="session")
 def stage(provider: Provider) -> Iterator[Stage]:
     """One stage for all tests with a provider, empty before and after."""
@@ -153,14 +103,14 @@ def stage(provider: Provider) -> Iterator[Stage]:
 def web(stage: Stage, request: pytest.FixtureRequest) -> Iterator[Instance]:
     """An instance that runs under the fake hypervisor, alone; after the test it must run, on any node."""
     yield stage.running("fake")
-    stage.end(request.node)
+    stage.end(request.node.stash.get(BROKEN, False))
 
 
 @pytest.fixture
 def machine(stage: Stage, request: pytest.FixtureRequest) -> Iterator[Instance]:
     """The same under KVM."""
     yield stage.running("kvm")
-    stage.end(request.node)
+    stage.end(request.node.stash.get(BROKEN, False))
 
 
 @pytest.fixture
@@ -168,7 +118,7 @@ def new(stage: Stage, provider: Provider, request: pytest.FixtureRequest) -> Ite
     """An instance to be made on the second node, and to be removed without a trace."""
     stage.empty()
     yield Instance(provider, "new", provider.cluster.nodes[1])
-    stage.end(request.node)
+    stage.end(request.node.stash.get(BROKEN, False))
 
 
 # --- reports ----------------------------------------------------------------------------------------

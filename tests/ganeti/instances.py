@@ -240,7 +240,7 @@ class Instance:
 
 def is_empty(provider: Provider) -> None:
     """Check that there is no volume, and nothing attached or locked on any node."""
-    assert provider.volumes() == []
-    assert provider.volumes(provider.other) == []
+    for name in provider.names:
+        assert provider.volumes(name) == []
     assert provider.devices() == 0
     assert provider.attached() == {}

@@ -1,86 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """Find and end what a test cluster made on this machine, also after its parent was killed.
 
-Nothing here relies on a list that somebody kept: the kernel is asked. A process belongs to the cluster in DIR
-when it was started with ``GANETI_TEST_CLUSTER=DIR`` in its environment; it is ended through a pidfd, so that
-a process that has taken over its number is never hit. (What runs inside a node needs no mark: it dies with
-the node's pid 1.) A loop device belongs to the cluster when its backing file lies on one of its file systems.
-Network interfaces and the nodes' mounts go with their namespaces, so with the processes.
+Its processes have a mark (tests.machines); what runs inside a node needs none: it dies with the node's pid 1.
+A loop device belongs to the cluster when its backing file lies on one of its file systems. Network interfaces
+and the nodes' mounts go with their namespaces, so with the processes.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import select
-import signal
 import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests import machines
+from tests.machines import MachineError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MARK = "GANETI_TEST_CLUSTER"
 TMPFS = "ganeti-test-cluster"  # the source that mountinfo names for the file system on DIR
-SECONDS = 20  # how long anything may take to go away
 LINKS = Path("/dev/ganeti-extstorage")  # mount point in the nodes; devtmpfs is one for all of them
 
 
-class ClusterError(Exception):
-    """The cluster cannot be made or ended; says why."""
-
-
-def environment(directory: Path) -> dict[str, str]:
-    """The environment of everything that is started for the cluster in ``directory``."""
-    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    return {"PATH": path, "LC_ALL": "C.UTF-8", "HOME": "/root", MARK: str(directory)}
-
-
-def processes(directory: Path, variable: str = "") -> list[int]:
-    """The cluster's marked processes, or those of them that have ``variable`` (NAME=value) too."""
-    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
-    return [pid for pid in pids if is_marked(pid, directory, variable)]
-
-
-def is_marked(pid: int, directory: Path, variable: str = "") -> bool:
-    """Whether the process was started for the cluster in ``directory`` (and with ``variable``)."""
-    wanted = {f"{MARK}={directory}".encode(), variable.encode()} - {b""}
-    try:
-        return wanted <= set(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
-    except OSError:  # it has ended
-        return False
-
-
-def end(pid: int, directory: Path) -> None:
-    """SIGKILL the cluster's process ``pid`` and wait for its end; a node's pid 1 ends after all of the node.
-
-    Another process that has got the number meanwhile is left alone.
-    """
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        if is_marked(pid, directory):
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-            select.select([handle], [], [], SECONDS)
-    except ProcessLookupError:
-        pass
-    finally:
-        os.close(handle)
-
-
-def end_all(directory: Path) -> None:
-    """End the cluster's processes. Raises ClusterError naming those that stay."""
-    deadline = time.monotonic() + SECONDS
-    while found := processes(directory):
-        if time.monotonic() > deadline:
-            raise ClusterError(f"processes do not end: {found}")
-        for pid in found:
-            end(pid, directory)
+def mark(directory: Path) -> str:
+    """The mark of everything that is started for the cluster in ``directory``."""
+    return f"GANETI_TEST_CLUSTER={directory}"
 
 
 class Loop(NamedTuple):
@@ -109,12 +57,12 @@ def loops() -> list[Loop]:
 
 
 def release(unwanted: Iterable[Loop]) -> None:
-    """Detach loop devices, each only if it still has the same backing file. Raises ClusterError."""
+    """Detach loop devices, each only if it still has the same backing file. Raises MachineError."""
     same = {loop._replace(file="") for loop in unwanted}
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + machines.SECONDS
     while left := [loop for loop in loops() if loop._replace(file="") in same]:
         if time.monotonic() > deadline:
-            raise ClusterError(f"loop devices stay busy: {left}")
+            raise MachineError(f"loop devices stay busy: {left}")
         for loop in left:
             subprocess.run(["losetup", "--detach", loop.device], check=False, capture_output=True)
 
@@ -133,8 +81,8 @@ def is_ours(directory: Path) -> bool:
 
 
 def clear(directory: Path) -> None:
-    """End all of the cluster in ``directory``; nothing there is fine. Raises ClusterError."""
-    end_all(directory)
+    """End all of the cluster in ``directory``; nothing there is fine. Raises MachineError."""
+    machines.end_all(mark(directory))
     if not is_ours(directory):
         return
     shared = directory / "shared"
@@ -153,13 +101,13 @@ def clear(directory: Path) -> None:
 
 def _unmount(path: Path) -> None:
     """Unmount, waiting for the kernel to finish with namespaces that have just ended."""
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + machines.SECONDS
     while True:
         done = subprocess.run(["umount", str(path)], check=False, capture_output=True, text=True)
         if done.returncode == 0:
             return
         if time.monotonic() > deadline:
-            raise ClusterError(done.stderr.strip())
+            raise MachineError(done.stderr.strip())
         time.sleep(0.05)
 
 

@@ -1,152 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes: machines that share one kernel, each with its own file system, processes, name and network.
-
-A node is a process that sleeps as pid 1 of new mount, uts, ipc, net and pid namespaces (see node-init); to
-kill it is to pull the node's plug. Its network card is one end of a veth pair whose other end is at a bridge
-in a network namespace that holds nothing else, the hub. What a node does not have of its own is the kernel,
-and so block devices and the clock.
-"""
+"""Nodes of a cluster, as the tests see them: machines in which commands run, and which have a plug."""
 
 from __future__ import annotations
 
-import shlex
 import subprocess
-import time
-from pathlib import Path
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
-
-from tests.ganeti import leftovers
-from tests.ganeti.leftovers import ClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-INIT = Path(__file__).with_name("node-init")
-NETWORK = "10.77.0"
 DOMAIN = "example.test"
-ENVIRONMENT = ("HOME=/root", "LC_ALL=C.UTF-8", "TERM=dumb", "PATH=/usr/sbin:/usr/bin:/sbin:/bin")
-NODE = "GANETI_TEST_NODE"  # in the environment of a node's pid 1: its number; of the hub: hub
 
 
-class CommandFailed(ClusterError):
-    """A command in a node failed; the message shows all that it wrote, ``done`` is its result."""
+class Node(ABC):
+    """Node ``number`` (from 1) of a cluster, running or not."""
 
-    def __init__(self, node: str, done: subprocess.CompletedProcess[str]) -> None:
-        command = done.args if isinstance(done.args, str) else shlex.join(done.args)
-        super().__init__(f"{node}: {command}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
-        self.done = done
-
-
-class Node:
-    """Node ``number`` (from 1) of the cluster in ``directory``, running or not."""
-
-    def __init__(self, directory: Path, number: int) -> None:
-        self.directory = directory
-        self.number = number
-        self.name = f"node{number}.{DOMAIN}"
-        self.address = f"{NETWORK}.{10 + number}"
-        self.home = directory / f"node{number}"
-        self._port = f"node{number}"  # its plug at the bridge
-        self._process: subprocess.Popen[str] | None = None
-        self._pid = 0
-
-    def create(self, files: dict[str, str]) -> None:
-        """Make the empty node, with ``files`` (path: text) in its own layer."""
-        for part in ("upper", "work", "root"):
-            (self.home / part).mkdir(parents=True)
-        for name, text in {"/etc/hostname": f"{self.name}\n", **files}.items():
-            path = self.home / "upper" / name.lstrip("/")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-
-    def start(self) -> None:
-        """Switch the node on: file systems, network, sshd. Raises ClusterError."""
-        namespaces = ["--mount", "--propagation=slave", "--uts", "--ipc", "--net", "--pid"]
-        self._process, self._pid = spawn(
-            self.directory,
-            f"{NODE}={self.number}",
-            [*namespaces, "--fork", "--kill-child"],
-            [str(INIT), str(self.directory), str(self.number), self.name],
-        )
-        in_hub(self.directory, f"ip link delete {self._port} 2>/dev/null || true")  # left by a node that died
-        in_hub(self.directory, f"ip link add {self._port} type veth peer name eth0 netns {self._pid}")
-        in_hub(self.directory, f"ip link set {self._port} master bridge up")
-        self.run(f"ip link set lo up; ip address add {self.address}/24 dev eth0; ip link set eth0 up")
-        # That nobody has an address (any more) is noticed in one second instead of 3 (36): each call of
-        # Ganeti to a dead node ends so, else after 5 s.
-        self.run(
-            "cd /proc/sys/net/ipv4/neigh/eth0; echo 100 >retrans_time_ms;"
-            "echo 500 >base_reachable_time_ms; echo 1 >delay_first_probe_time"
-        )
-        self.run("/usr/sbin/sshd")
-
-    def restart(self) -> None:
-        """Switch a crashed node on again, with the same disk, and start what an init system would."""
-        self.start()
-        self.run("/usr/lib/ganeti/daemon-util start-all")
-
-    def crash(self) -> None:
-        """Pull the plug: the node's processes are gone at once, with /run and /tmp; no peer gets a farewell.
-
-        Loop devices belong to the kernel, which does not go; as after a reset, they are detached. Other than
-        in a real crash, what is still in their cache is written to their backing files by that.
-        """
-        pid = self.pid
-        in_hub(self.directory, f"ip link delete {self._port}")
-        # Which loop devices are this node's shows in the path to their files, while its mounts exist.
-        inside = f"{self.home}/root/"
-        loops = [loop for loop in leftovers.loops() if loop.file.startswith(inside)]
-        leftovers.end(pid, self.directory)
-        self.reap()
-        leftovers.release(loops)
-
-    def reap(self) -> None:
-        """Collect the exit status of the node's process, which has ended."""
-        if self._process:
-            self._process.wait(leftovers.SECONDS)
+    number: int
+    name: str
+    """Ganeti's name of it, with its domain."""
+    address: str
 
     @property
+    @abstractmethod
     def running(self) -> bool:
         """Whether the node is switched on."""
-        return bool(self._find())
 
-    @property
-    def pid(self) -> int:
-        """The node's pid 1, as seen from outside. Raises ClusterError when the node is not running."""
-        if pid := self._find():
-            return pid
-        raise ClusterError(f"{self.name} is not running")
+    @abstractmethod
+    def crash(self) -> None:
+        """Pull the plug: all that runs is gone at once, with /run and /tmp; no peer gets a farewell."""
 
-    def _find(self) -> int:
-        mark = f"{NODE}={self.number}"
-        if not (self._pid and leftovers.is_marked(self._pid, self.directory, mark)):
-            self._pid = next(iter(leftovers.processes(self.directory, mark)), 0)
-        return self._pid
+    @abstractmethod
+    def restart(self) -> None:
+        """Switch a crashed node on again, with the same disk, and start what an init system would."""
 
-    def command(self, command: str | Sequence[str]) -> list[str]:
-        """The argument list that runs ``command`` (a string: by the shell) in the node as root."""
-        words = ["sh", "-c", command] if isinstance(command, str) else list(command)
-        enter = f"nsenter --target {self.pid} --mount --uts --ipc --net --pid --root --wd --"
-        return [*enter.split(), "env", "-i", *ENVIRONMENT, *words]
-
+    @abstractmethod
     def run(
         self, command: str | Sequence[str], check: bool = True, input: str | bytes = "", timeout: float = 300
     ) -> subprocess.CompletedProcess[str]:
         """Run ``command`` (a string: by the shell) in the node, as root; clean environment, no terminal.
 
-        Raises CommandFailed, if ``check``, for an exit status other than 0; ClusterError when the node is
+        Raises CommandFailed, if ``check``, for an exit status other than 0; MachineError when the node is
         not running; subprocess.TimeoutExpired after ``timeout`` seconds.
         """
-        raw = subprocess.run(
-            self.command(command),
-            input=input.encode() if isinstance(input, str) else input,
-            capture_output=True, timeout=timeout, env=leftovers.environment(self.directory), check=False,
-        )  # fmt: skip
-        stdout, stderr = (output.decode(errors="replace") for output in (raw.stdout, raw.stderr))
-        done = subprocess.CompletedProcess(command, raw.returncode, stdout, stderr)
-        if check and done.returncode:
-            raise CommandFailed(self.name, done)
-        return done
 
     def put(self, path: str, text: str | bytes, mode: int = 0o644) -> None:
         """Write a file in the node, and the directories above it."""
@@ -164,45 +61,6 @@ class Node:
             return
         for deb in debs:
             self.put(f"/tmp/debs/{deb.name}", deb.read_bytes())
-        apt = "apt-get install --yes --reinstall --allow-downgrades -o Dpkg::Options::=--force-unsafe-io"
+        options = "--yes --no-install-recommends --reinstall --allow-downgrades"
+        apt = f"apt-get install {options} -o Dpkg::Options::=--force-unsafe-io"
         self.run(f"DEBIAN_FRONTEND=noninteractive {apt} /tmp/debs/*.deb && rm -r /tmp/debs")
-
-
-def start_hub(directory: Path) -> subprocess.Popen[str]:
-    """Start the network of the cluster in ``directory``; it lasts as long as the process that is returned."""
-    mark = f"{NODE}=hub"
-    sleep = f"read -r pid _ </proc/self/stat; echo $pid; exec env {mark} sleep infinity >/dev/null 2>&1"
-    process, _ = spawn(directory, mark, ["--net"], ["sh", "-c", sleep])
-    in_hub(directory, "ip link add bridge type bridge && ip link set bridge up")
-    return process
-
-
-def in_hub(directory: Path, script: str) -> None:
-    """Run a shell script with the hub's network and this machine's files."""
-    for pid in leftovers.processes(directory, f"{NODE}=hub"):
-        enter = ["nsenter", f"--net=/proc/{pid}/ns/net", "sh", "-ec", script]
-        subprocess.run(enter, env=leftovers.environment(directory), check=True)
-
-
-def spawn(
-    directory: Path, mark: str, namespaces: Sequence[str], command: Sequence[str]
-) -> tuple[subprocess.Popen[str], int]:
-    """Start ``command`` in new namespaces; returns its process and the process number that it prints.
-
-    It has succeeded when the process of that number has ``mark`` (NAME=value) in its environment, and raises
-    ClusterError with what the command wrote if that does not come. It gets a session of its own: an interrupt
-    from the keyboard must reach this program alone, which then ends the cluster in order.
-    """
-    process = subprocess.Popen(
-        ["unshare", *namespaces, *command],
-        env=leftovers.environment(directory), start_new_session=True, text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    assert process.stdout
-    with process.stdout as output:
-        written = output.readline()
-        while written.strip().isdigit() and process.poll() is None:
-            if leftovers.is_marked(int(written), directory, mark):
-                return process, int(written)
-            time.sleep(0.001)
-        raise ClusterError(f"{command[0]}: {written}{output.read()}")

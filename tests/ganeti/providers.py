@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.ganeti.cluster import Cluster
+    from tests.ganeti.namespace_cluster import NamespaceCluster
     from tests.ganeti.nodes import Node
 
 INSTALLED = "/usr/share/ganeti/extstorage"
@@ -44,7 +45,7 @@ done
 
 
 class Provider(ABC):
-    """One provider; ``other`` is the same under another name, with a pool of its own."""
+    """One provider; ``other``, if not empty, is the same under another name, with a pool of its own."""
 
     name: ClassVar[str]
     other: ClassVar[str]
@@ -58,17 +59,23 @@ class Provider(ABC):
         """Install our package on all nodes, and configure the provider and the other one."""
         self.cluster.on_all(lambda node: self._install_on(node, package))
         self.configure()
-        for name in (self.name, self.other):
-            self.cluster.master.run(f"gnt-storage pool init {name}")
+        self.make_pools()
 
     def _install_on(self, node: Node, package: Path) -> None:
         node.install(package)
-        node.run(f"mkdir -p {LOCAL}; ln -sfn {INSTALLED}/{self.name} {LOCAL}/{self.other}")
+        node.run(f"mkdir -p {LOCAL}")
+        if self.other:
+            node.run(f"ln -sfn {INSTALLED}/{self.name} {LOCAL}/{self.other}")
+
+    @property
+    def names(self) -> list[str]:
+        """Its name, and that of the other one."""
+        return [name for name in (self.name, self.other) if name]
 
     def configure(self, options: str = "") -> None:
         """Write the configuration of both on all nodes; ``options`` are more lines for the first."""
-        for name, more in ((self.name, options), (self.other, "")):
-            text = f"[gold]\n{self.pool_options(name)}{more}\n"
+        for name in self.names:
+            text = f"[gold]\n{self.pool_options(name)}{options if name == self.name else ''}\n"
             path = f"/etc/ganeti/extstorage/{name}.conf"
             self.cluster.on_all(lambda node, path=path, text=text: node.put(path, text))  # type: ignore[misc]
 
@@ -105,6 +112,11 @@ class Provider(ABC):
 
     # --- the storage ------------------------------------------------------------------------------
 
+    def make_pools(self) -> None:
+        """Prepare the pools."""
+        for name in self.names:
+            self.cluster.master.run(f"gnt-storage pool init {name}")
+
     @abstractmethod
     def pool_options(self, name: str) -> str:
         """The lines that configure the pool of the provider ``name``."""
@@ -116,6 +128,10 @@ class Provider(ABC):
     @abstractmethod
     def holders(self, volume: str, name: str = "") -> dict[str, str]:
         """The nodes that hold a volume, and how."""
+
+    @abstractmethod
+    def is_fenced(self, node: Node, volume: str) -> None:
+        """Check that the storage serves the node that volume no more, where the storage can do that."""
 
     @abstractmethod
     def devices(self) -> int:
@@ -194,6 +210,7 @@ class Provider(ABC):
 class FileProvider(Provider):
     """The provider ``file`` on a directory that all nodes share."""
 
+    cluster: NamespaceCluster
     name = "file"
     other = "file2"
     half_made = "file.made"
@@ -214,6 +231,9 @@ class FileProvider(Provider):
         ).stdout.splitlines()
         words = [line.split() for line in lines if line.startswith("holder ")]
         return {node: mode for _, node, mode, *_ in words}
+
+    def is_fenced(self, node: Node, volume: str) -> None:
+        """A file can't be kept from a node."""
 
     def devices(self) -> int:
         """Loop devices belong to the kernel: those of another cluster on this machine do not count."""

@@ -36,24 +36,24 @@ def restore(instance: Instance, backup: Node, node: Node) -> None:
 
 def test_backup(web: Instance, cluster: Cluster) -> None:
     """backup export (with --noshutdown, with a stop, of a stopped instance), backup import."""
-    _, two, three = cluster.nodes
-    export(web, three, "--noshutdown")
+    target, backups = cluster.nodes[1], cluster.nodes[-1]
+    export(web, backups, "--noshutdown")
     web.runs()
     web.write()
-    export(web, three, "--shutdown-timeout=0")
+    export(web, backups, "--shutdown-timeout=0")
     web.runs()
     web.stop()
     web.is_down()
-    export(web, three)
+    export(web, backups)
     web.is_down()
     web.remove()
-    restore(web, three, two)
+    restore(web, backups, target)
     web.runs()
 
 
 def test_backup_under_kvm(machine: Instance, cluster: Cluster) -> None:
     """backup export --noshutdown under KVM: refused where the file system can't clone; goes on running."""
-    said = cluster.fails(f"gnt-backup export --noshutdown -n {cluster.nodes[2].name} {machine.name}")
+    said = cluster.fails(f"gnt-backup export --noshutdown -n {cluster.nodes[-1].name} {machine.name}")
     assert "Not all disks could be snapshotted" in said
     sentence = "this filesystem can't clone files, so a copy would be inconsistent; stop the instance first"
     assert sentence in machine.node.run("cat /var/log/ganeti-extstorage/*.log").stdout

@@ -67,7 +67,7 @@ def test_two_disks(new: Instance) -> None:
     new.write(1)
     new.runs()
     assert new.cluster.instance(new.name, "disk.name/0", "disk.name/1") == ["root", "data"]
-    new.migrate(new.cluster.nodes[2])
+    new.migrate(new.cluster.nodes[-1])
     new.runs()
     new.stop()
     new.is_down()

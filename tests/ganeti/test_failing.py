@@ -97,7 +97,7 @@ def test_grow_half_way(web: Instance) -> None:
 def test_snapshot(web: Instance) -> None:
     """backup export while snapshot fails: the instance goes on."""
     with web.provider.failing(web.node, "snapshot"):
-        said = web.cluster.fails(f"gnt-backup export --noshutdown -n {web.cluster.nodes[2].name} {web.name}")
+        said = web.cluster.fails(f"gnt-backup export --noshutdown -n {web.cluster.nodes[-1].name} {web.name}")
     assert "Not all disks could be snapshotted" in said
     web.runs()
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import machines
 from tests.ganeti import leftovers
-from tests.ganeti.nodes import spawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,12 +31,12 @@ SLEEPER = (
 PROGRAM = """
 import signal, sys, time
 from pathlib import Path
-from tests.ganeti import cluster
+from tests.ganeti import namespace_cluster
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 directory, share = Path(sys.argv[1]), sys.argv[2]
 if share == "ext4":
-    cluster.supports_direct = lambda path: False
-with cluster.Cluster(directory, nodes=1, bare=True) as made:
+    namespace_cluster.supports_direct = lambda path: False
+with namespace_cluster.NamespaceCluster(directory, nodes=1, bare=True) as made:
     for path in ("/srv/shared", "/var/lib"):
         file = f"{path}/{directory.name}"
         made.nodes[0].run(f"truncate -s 1M {file} && losetup --find {file}")
@@ -55,10 +55,12 @@ class Machine:
         self.word = uuid.uuid4().hex
         self.cluster = directory / self.word
         own = ["--mount", "--net", "--pid", "--fork", "--kill-child"]
-        self._process, self.pid = spawn(directory, "MACHINE=1", own, ["sh", "-c", SLEEPER])
+        self._process, self.pid = machines.spawn(
+            ["unshare", *own, "sh", "-c", SLEEPER], leftovers.mark(directory), "MACHINE=1"
+        )
 
     def end(self) -> None:
-        leftovers.end(self.pid, self.home)
+        machines.end(self.pid, leftovers.mark(self.home))
         self._process.wait()
 
     def inside(self, *command: str) -> list[str]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def test_diagnose(provider: Provider, cluster: Cluster) -> None:
     """gnt-storage diagnose, gnt-storage info (Ganeti's own)."""
     diagnosed = cluster.gnt("gnt-storage.ganeti diagnose").stdout
-    for name in (provider.name, provider.other):
+    for name in provider.names:
         section = diagnosed.split(f"Provider: {name}\n")[1].split("Provider: ")[0]
         assert "--> valid" in section
         assert section.count("valid (path:") == len(cluster.nodes)

@@ -26,8 +26,8 @@ def others(instance: Instance) -> list[Node]:
 def migrate_around(instance: Instance) -> None:
     """Migrate to each node, writing on each."""
     start = instance.node
-    two, three = others(instance)
-    for node, options in ((two, ""), (start, ""), (three, "--non-live")):
+    targets = others(instance)
+    for node, options in ((targets[0], ""), (start, ""), (targets[-1], "--non-live")):
         instance.migrate(node, options)
         instance.runs()
         instance.write()
@@ -40,13 +40,14 @@ def test_migration(web: Instance) -> None:
 
 def test_failover(web: Instance) -> None:
     """failover of a running and of a stopped instance."""
-    two, three = others(web)
-    web.gnt(f"failover -f --shutdown-timeout=0 -n {two.name}")
-    web.node = two
+    target = others(web)[0]
+    web.gnt(f"failover -f --shutdown-timeout=0 -n {target.name}")
+    web.node = target
     web.runs()
     web.stop()
-    web.gnt(f"failover -f -n {three.name}")
-    web.node = three
+    target = others(web)[-1]
+    web.gnt(f"failover -f -n {target.name}")
+    web.node = target
     web.is_down()
     web.gnt("startup")
     web.runs()
@@ -61,7 +62,7 @@ def test_whole_nodes(web: Instance, cluster: Cluster) -> None:
 
 
 def test_dead_node(web: Instance, cluster: Cluster) -> None:
-    """failover from a node that is dead and marked offline; its return."""
+    """failover from a node that is dead and marked offline, and fenced where that can be; its return."""
     # The first node is the master: another one has to die.
     dead = cluster.nodes[1]
     if web.node is not dead:
@@ -71,6 +72,8 @@ def test_dead_node(web: Instance, cluster: Cluster) -> None:
     web.gnt("failover -f")
     web.node = moved(web)
     web.holds({web.node.name: "exclusive"})
+    web.provider.is_fenced(dead, web.volume())
+    web.write()
     dead.restart()
     cluster.set_online(dead)
     web.runs()
@@ -81,7 +84,7 @@ def test_dead_node(web: Instance, cluster: Cluster) -> None:
 def test_migration_of_a_machine(machine: Instance) -> None:
     """migrate (live, --non-live), there and back, under KVM; failover."""
     migrate_around(machine)
-    target, _ = others(machine)
+    target = others(machine)[0]
     machine.gnt(f"failover -f --shutdown-timeout=0 -n {target.name}")
     machine.node = target
     machine.runs()

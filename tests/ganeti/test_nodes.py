@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.ganeti import leftovers
-from tests.ganeti.cluster import Cluster
-from tests.ganeti.nodes import CommandFailed
+from tests.ganeti.namespace_cluster import NamespaceCluster
+from tests.machines import CommandFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,10 +21,11 @@ SSH = "ssh -o StrictHostKeyChecking=no -o ConnectTimeout=10"
 
 
 @pytest.fixture(scope="module")
-def bare(root: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def bare(root: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NamespaceCluster]:
     """Two nodes and a package in them."""
     directory = tmp_path_factory.mktemp("bare")
-    with Cluster(directory / "cluster", nodes=2, debs=[package(directory, "1")], bare=True) as cluster:
+    debs = [package(directory, "1")]
+    with NamespaceCluster(directory / "cluster", nodes=2, debs=debs, bare=True) as cluster:
         yield cluster
 
 
@@ -43,7 +44,7 @@ def package(directory: Path, version: str) -> Path:
     return deb
 
 
-def test_a_command_passes_text_and_status_on(bare: Cluster) -> None:
+def test_a_command_passes_text_and_status_on(bare: NamespaceCluster) -> None:
     one = bare.nodes[0]
     done = one.run("cat; echo oops >&2; exit 3", check=False, input="text")
     assert (done.returncode, done.stdout, done.stderr) == (3, "text", "oops\n")
@@ -53,7 +54,7 @@ def test_a_command_passes_text_and_status_on(bare: Cluster) -> None:
     assert one.run("stat -c '%a %s' /a/new/file").stdout == "600 4\n"
 
 
-def test_nodes_share_a_directory_but_not_their_links(bare: Cluster) -> None:
+def test_nodes_share_a_directory_but_not_their_links(bare: NamespaceCluster) -> None:
     one, two = bare.nodes
     one.run("touch /srv/shared/seen /dev/ganeti-extstorage/unseen /etc/unseen")
     assert two.run("ls /srv/shared /dev/ganeti-extstorage").stdout == (
@@ -63,14 +64,14 @@ def test_nodes_share_a_directory_but_not_their_links(bare: Cluster) -> None:
     assert two.run("dd if=/dev/zero of=/srv/shared/direct bs=4k count=1 oflag=direct").returncode == 0
 
 
-def test_nodes_reach_each_other_only(bare: Cluster) -> None:
+def test_nodes_reach_each_other_only(bare: NamespaceCluster) -> None:
     one, two = bare.nodes
     assert one.run(f"{SSH} {two.name} hostname").stdout == f"{two.name}\n"
     assert one.run("ip -o link | wc -l").stdout == "2\n"
     assert one.run("ip route show default").stdout == ""
 
 
-def test_a_package_is_there_and_can_be_replaced(bare: Cluster, tmp_path: Path) -> None:
+def test_a_package_is_there_and_can_be_replaced(bare: NamespaceCluster, tmp_path: Path) -> None:
     versions = [node.run("cat /usr/version").stdout for node in bare.nodes]
     assert versions == ["1", "1"]
     bare.nodes[0].install(package(tmp_path, "2"))
@@ -79,7 +80,7 @@ def test_a_package_is_there_and_can_be_replaced(bare: Cluster, tmp_path: Path) -
     assert versions == ["2", "1"]
 
 
-def test_a_crash_takes_the_nodes_own_loop_devices_and_no_others(bare: Cluster) -> None:
+def test_a_crash_takes_the_nodes_own_loop_devices_and_no_others(bare: NamespaceCluster) -> None:
     one, two = bare.nodes
     for node in (one, two):
         for path in ("/srv/shared", "/var/lib"):
@@ -96,5 +97,5 @@ def test_a_crash_takes_the_nodes_own_loop_devices_and_no_others(bare: Cluster) -
     assert one.run(f"stat -c %s /var/lib/{one.name}.img").stdout == "1048576\n"
 
 
-def test_loop0_is_out_of_reach(bare: Cluster) -> None:
+def test_loop0_is_out_of_reach(bare: NamespaceCluster) -> None:
     assert "/dev/loop0" in {loop.device for loop in leftovers.loops()}

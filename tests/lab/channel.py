@@ -11,7 +11,6 @@ import ctypes
 import json
 import os
 import select
-import shlex
 import shutil
 import signal
 import socket
@@ -31,15 +30,6 @@ if TYPE_CHECKING:
 
 PORT = 999
 CLONE_NEWNET = 0x40000000
-
-
-class CommandFailed(MachineError):
-    """A command in a node failed; the message shows all that it wrote, ``done`` is its result."""
-
-    def __init__(self, node: str, done: subprocess.CompletedProcess[str]) -> None:
-        command = done.args if isinstance(done.args, str) else shlex.join(done.args)
-        super().__init__(f"{node}: {command}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
-        self.done = done
 
 
 class Channel:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from tests import machines
 from tests.lab.hub import Hub
-from tests.lab.node import Node
+from tests.lab.node import CHECKOUT, Node
 from tests.layer import Layer
 from tests.machines import MachineError
 
@@ -43,14 +43,21 @@ class Lab:
     """The lab in ``directory``. ``up`` makes it, ``down`` ends it, whatever state it is in.
 
     ``directory`` is made and removed. There is one storage node and ``nodes`` compute nodes, each with
-    ``memory`` MiB. Networks are 10.78.0.0/24 (commands come over it) and, for storage traffic, 10.78.1.0/24
+    ``memory`` MiB; ``layer`` is what is installed in them beside this machine's packages. Networks are
+    10.78.0.0/24 (commands come over it) and, for storage traffic, 10.78.1.0/24
     and 10.78.2.0/24; in each the hub has .1, the storage .10, compute node N .10+N.
     """
 
-    def __init__(self, directory: Path = DIRECTORY, nodes: int = 2, memory: int = 512) -> None:
+    def __init__(
+        self, directory: Path = DIRECTORY, nodes: int = 2, memory: int = 512, layer: Layer = LAYER
+    ) -> None:
         self.directory = directory.resolve()
-        if set(str(self.directory)) & set(":,\\'\" \t\n"):
-            raise MachineError(f"{self.directory}: no such characters, please: it becomes a mount option")
+        for path in (self.directory, CHECKOUT):
+            if set(str(path)) & set(":,\\'\" \t\n"):
+                raise MachineError(f"{path}: no such characters, please: it becomes a mount option")
+        self.layer = layer
+        self.disks: dict[str, Path] = {}
+        """Disks that were kept from nodes of these names, to start with."""
         self._hub = Hub(self.directory)
         self.storage = Node(self._hub, "storage", 10, memory)
         self.nodes = [Node(self._hub, f"node{number}", 10 + number, memory) for number in range(1, nodes + 1)]
@@ -101,13 +108,13 @@ class Lab:
             raise
 
     def _make(self) -> None:
-        with LAYER.archive(self._hub.mark) as archive:
+        with self.layer.archive(self._hub.mark) as archive:
             self._hub.start(archive)
         log.info("hub is there")
         hosts = "127.0.0.1 localhost\n"
         hosts += "".join(f"{node.address} {node.fqdn} {node.name}\n" for node in self.all)
         for node in self.all:
-            node.create(hosts)
+            node.create(hosts, self.disks.get(node.name))
             node.start()
         for node in self.all:
             node.wait()

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests import machines
-from tests.lab.channel import Channel, CommandFailed
-from tests.machines import MachineError
+from tests.lab.channel import Channel
+from tests.machines import CommandFailed, MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,13 +29,14 @@ GUEST = Path(__file__).with_name("guest")
 CHECKOUT = Path(__file__).resolve().parents[2]
 DOMAIN = "example.test"
 LANS = 3
+DISK_SIZE, DATA_SIZE = 2 << 30, 8 << 30
 BOOT_SECONDS = 60
-# Of this machine nothing is seen there: its own data and configuration, programs that are not from packages.
+# What of this machine is not seen there, only the layer's: data, configuration, programs from no packages.
 HIDDEN = (
     *("etc/ganeti", "var/lib/ganeti", "var/log/ganeti", "var/lib/ganeti-extstorage"),
     *("var/log/ganeti-extstorage", "home", "opt", "root", "srv", "usr/local"),
     *("etc/iscsi/nodes", "etc/iscsi/send_targets", "etc/multipath", "etc/target", "etc/rtslib-fb-target"),
-    *("etc/lvm/archive", "etc/lvm/backup", "etc/lvm/devices", "etc/ceph", "mnt"),
+    *("etc/lvm/archive", "etc/lvm/backup", "etc/lvm/devices", "etc/ceph", "var/lib/apt/lists", "mnt"),
 )
 
 
@@ -65,11 +66,32 @@ class Node:
 
     # --- power --------------------------------------------------------------------------------------
 
-    def create(self, hosts: str) -> None:
-        """Make the node with an empty disk, and a second one, ``/dev/ubdb``, for the storage's data."""
+    def create(self, hosts: str, disk: Path | None = None) -> None:
+        """Make the node with an empty disk, and a second one, ``/dev/ubdb``, for the storage's data.
+
+        A node whose ``disk`` was kept (:meth:`keep`) gets a copy of that instead.
+        """
+        self.home.mkdir()
+        if disk:
+            _copy(disk, self.home / "disk")
+        else:
+            self._make_disk(hosts)
+        with (self.home / "data").open("wb") as image:
+            image.truncate(DATA_SIZE)
+        for lan in range(LANS):
+            card = f"{self.name}-{lan}"
+            self.hub.run(f"ip tuntap add dev {card} mode tap; ip link set {card} master lan{lan} up")
+
+    def keep(self, disk: Path) -> None:
+        """Copy the disk of the node, which is switched off, to a file."""
+        _copy(self.home / "disk", disk)
+
+    def _make_disk(self, hosts: str) -> None:
         upper = self.home / "tree/upper"
         for part in HIDDEN:
             (upper / part).mkdir(parents=True)
+            if (layer := self.hub.path / "layer" / part).is_dir():
+                subprocess.run(["cp", "--archive", f"{layer}/.", str(upper / part)], check=True)
             os.setxattr(upper / part, "trusted.overlay.opaque", b"y")
         (self.home / "tree/work").mkdir()
         (upper / "root").chmod(0o700)
@@ -77,26 +99,15 @@ class Node:
             path = upper / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        for program in ("start", "agent.py"):
-            shutil.copy(GUEST / program, upper / "srv/lab")
-        self._make_disks()
-        for lan in range(LANS):
-            card = f"{self.name}-{lan}"
-            self.hub.run(f"ip tuntap add dev {card} mode tap; ip link set {card} master lan{lan} up")
-
-    def _make_disks(self) -> None:
         options = "lazy_itable_init=1,lazy_journal_init=1,nodiscard"
         mkfs = ["mkfs.ext4", "-q", "-F", "-E", options, "-J", "size=8", "-d", str(self.home / "tree")]
-        for name, gib in (("disk", 2), ("data", 8)):
-            with (self.home / name).open("wb") as image:
-                image.truncate(gib << 30)
+        with (self.home / "disk").open("wb") as image:
+            image.truncate(DISK_SIZE)
         subprocess.run([*mkfs, str(self.home / "disk")], check=True, env={"PATH": "/usr/sbin:/sbin"})
         shutil.rmtree(self.home / "tree")
 
     def _files(self, hosts: str) -> dict[str, str]:
-        settings = f"LAB='{self.hub.directory}' ADDRESS={self.number} CHECKOUT='{CHECKOUT}'\n"
         return {
-            "srv/lab/settings": settings,
             "etc/hostname": f"{self.fqdn}\n",
             "etc/hosts": hosts,
             "etc/iscsi/initiatorname.iscsi": f"InitiatorName={self.initiator}\n",
@@ -120,7 +131,8 @@ class Node:
             f"mem={self.memory}M", "umid=kernel", "uml_dir=.", "ubd0=disk", "ubd1=data", *cards,
             "rootfstype=hostfs", "rootflags=/", "ro", "quiet", "loglevel=3",
             "con=null", "con0=null,fd:1", "con1=null", "ssl=null",
-            f"init={GUEST / 'init'}", f"LAB={self.hub.directory}",
+            f"init={GUEST / 'init'}",
+            f"LAB={self.hub.directory}", f"CHECKOUT={CHECKOUT}", f"ADDRESS={self.number}",
         ]  # fmt: skip
 
     def _cpu(self) -> int:
@@ -218,3 +230,8 @@ class Node:
         tar = subprocess.run(["tar", "-c", "-C", str(source), "."], check=True, stdout=subprocess.PIPE)
         self.run(["mkdir", "-p", path])
         self.run(["tar", "-x", "-p", "--no-same-owner", "-C", path], input=tar.stdout)
+
+
+def _copy(image: Path, copy: Path) -> None:
+    """Copy a disk image, of which most is holes."""
+    subprocess.run(["cp", "--sparse=always", str(image), str(copy)], check=True)

@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests import machines
-from tests.lab.channel import CommandFailed
 from tests.lab.lab import Lab
-from tests.machines import MachineError
+from tests.machines import CommandFailed, MachineError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -58,9 +57,7 @@ def test_nodes_reach_each_other_by_name_until_a_cable_is_pulled(lab: Lab) -> Non
 
 def test_a_crash_keeps_what_reached_the_disk_and_nothing_else(lab: Lab) -> None:
     node = lab.nodes[1]
-    node.run(
-        "echo kept >/srv/kept && sync /srv/kept && echo memory >/run/lost && mount -t tmpfs none /srv/lab"
-    )
+    node.run("echo kept >/srv/kept && sync /srv/kept && echo memory >/run/lost && mount -t tmpfs none /opt")
     before = node.run("cat /proc/sys/kernel/random/boot_id").stdout
     node.crash()
     assert not node.running
