@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 INIT = Path(__file__).with_name("node-init")
 GUEST = Path(__file__).with_name("guest")
+REMOTE = Path(__file__).with_name("remote")
 CHECKOUT = Path(__file__).resolve().parents[2]
 DOMAIN = "example.test"
 LANS = 3
@@ -216,6 +217,11 @@ class Node:
         if check and done.returncode:
             raise CommandFailed(self.name, done)
         return done
+
+    @property
+    def prefix(self) -> list[str]:
+        """The command that runs a shell command line in the node, as one more argument, as ``ssh`` does."""
+        return [*self.hub.enter("--net"), str(REMOTE), self.address]
 
     def python(self, code: str, *arguments: str, check: bool = True) -> str:
         """Run a Python program in the node; what it printed."""

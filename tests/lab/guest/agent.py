@@ -38,7 +38,9 @@ def serve(connection: socket.socket) -> None:
         words = request["command"]
         if isinstance(words, str):
             words = ["sh", "-c", words]
-        if "terminal" in request:
+        if "stream" in request:
+            Relay(connection, words).run(stream)
+        elif "terminal" in request:
             terminal(connection, words, request["terminal"])
         else:
             connection.sendall(answer(connection, words, stream.read(request["input"])))
@@ -56,6 +58,48 @@ def answer(connection: socket.socket, words: list[str], data: bytes) -> bytes:
     threading.Thread(target=watch, args=(connection, process), daemon=True).start()
     stdout, stderr = process.communicate(data)
     return head(status=process.returncode, stdout=len(stdout), stderr=len(stderr)) + stdout + stderr
+
+
+class Relay:
+    """A command whose input and output are passed on as they come (see tests/lab/remote)."""
+
+    def __init__(self, connection: socket.socket, words: list[str]) -> None:
+        self.connection = connection
+        self.sending = threading.Lock()
+        self.process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=ENVIRONMENT, cwd="/", start_new_session=True,
+        )  # fmt: skip
+
+    def run(self, stream: Any) -> None:
+        """Return when the command has ended, and nobody has its output open any more."""
+        pipes = (("stdout", self.process.stdout), ("stderr", self.process.stderr))
+        threads = [threading.Thread(target=self.tell, args=pipe, daemon=True) for pipe in pipes]
+        for thread in threads:
+            thread.start()
+        threading.Thread(target=self.feed, args=(stream,), daemon=True).start()
+        for thread in threads:
+            thread.join()
+        self.connection.sendall(b"status %d\n" % self.process.wait())
+
+    def tell(self, kind: str, pipe: Any) -> None:
+        while data := os.read(pipe.fileno(), 1 << 16):
+            with self.sending:
+                self.connection.sendall(f"{kind} {len(data)}\n".encode() + data)
+
+    def feed(self, stream: Any) -> None:
+        """Pass the input on; the command is killed when the client goes away first."""
+        assert self.process.stdin
+        while line := stream.readline():
+            try:
+                self.process.stdin.write(stream.read(int(line)))
+                self.process.stdin.flush()
+                if int(line) == 0:
+                    self.process.stdin.close()
+            except BrokenPipeError:
+                pass
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
 def head(**fields: int) -> bytes:
