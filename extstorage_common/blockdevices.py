@@ -10,6 +10,7 @@ from extstorage_common.errors import SystemRefused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 BLKFLSBUF = 0x1261
@@ -30,6 +31,20 @@ def content(path: str) -> str:
         return ""
 
 
+def is_unchanged(identity: Sequence[tuple[str, str]]) -> bool:
+    """Whether each of these files of sysfs still says what it said."""
+    return all(content(file) == expected for file, expected in identity)
+
+
+def load_module(name: str) -> None:
+    """Load a kernel module, where there is one; whether that worked shows in sysfs."""
+    try:
+        environment = {"PATH": "/usr/sbin:/sbin"}
+        os.waitpid(os.posix_spawn("/sbin/modprobe", ["modprobe", "--quiet", name], environment), 0)
+    except OSError:
+        pass
+
+
 def size(device: str) -> int:
     """The device's size in bytes (sysfs counts sectors of 512 bytes, whatever the device's own)."""
     return int(content(os.path.join(sysfs(device), "size")) or 0) * 512
@@ -47,9 +62,13 @@ def ioctl(device: str, request: int, argument: Any = 0) -> int:
 
 
 def flush(device: str) -> None:
-    """Write what this node caches of the device. Raises SystemRefused."""
+    """Write what this node caches of the device. Raises SystemRefused.
+
+    It is opened to be read, which is enough: after a writer udev looks into the device again, and whoever
+    wants to release it next would find it busy.
+    """
     try:
-        fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
         finally:

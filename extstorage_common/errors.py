@@ -280,6 +280,12 @@ class StorageAway(Unreachable):
     )
 
 
+class DeviceHung(Unreachable):
+    template = (
+        "the kernel does not let go of {device}, since its storage does not answer; detach again once it does"
+    )
+
+
 class Refused(ExtStorageError):
     """The storage, or the system, said no."""
 

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import base64
 import os
+from functools import partial
 
-from extstorage_common import blockdevices
-from extstorage_common.blockdevices import content
+from extstorage_common import blockdevices, bounded
+from extstorage_common.blockdevices import content, is_unchanged
 from extstorage_common.connectors.base import Connector
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import (
     BadConfiguration,
     DeviceBusy,
+    DeviceHung,
     NodeUnfit,
     SystemRefused,
     TimedOut,
@@ -35,7 +37,10 @@ BUS = "/sys/bus/rbd"
 KEY_NAME = "ganeti-extstorage"
 BUSY_SECONDS = 5.0
 """udev looks into every device that appears; it is let finish before a device counts as busy."""
+UNMAP_SECONDS = 8.0
+"""To unmap is to give the image's lock back, for which the kernel waits as long as no OSD answers."""
 MOUNT_SECONDS = 30
+"""How long the kernel waits for the monitors, and at the end for the image's OSD."""
 PROCESS_KEYRING = -2
 ADD_KEY = {"x86_64": 248, "aarch64": 217, "ppc64le": 269, "s390x": 278, "riscv64": 217}
 """The number of the system call, by machine: the C library has no function for it."""
@@ -49,9 +54,7 @@ class RbdConnector(Connector):
 
     @classmethod
     def validate_connector(cls) -> None:
-        if not os.path.exists(f"{BUS}/add_single_major"):
-            _load_module()
-        if not os.path.exists(f"{BUS}/add_single_major"):
+        if not _has_client():
             raise NodeUnfit(
                 reason=f"{BUS} is not there; load the kernel module: modprobe rbd "
                 "(where the kernel has none: connector = rbd_nbd, or userspace_only = yes)"
@@ -59,7 +62,7 @@ class RbdConnector(Connector):
 
     def get_connector_properties(self) -> dict[str, str]:
         """The features of images that this kernel knows, a hexadecimal number."""
-        supported = content(f"{BUS}/supported_features")
+        supported = content(f"{BUS}/supported_features") if _has_client() else ""
         return {"features": supported} if supported else {}
 
     def device_properties(self, device: str) -> dict[str, str]:
@@ -68,17 +71,33 @@ class RbdConnector(Connector):
 
     def connect_volume(self, data: Mapping[str, Any], known: str, remember: Callable[[str], None]) -> str:
         self.validate_connector()
-        device = known if known and _shows(known, data) else _find(data)
+        device = known if known and _shows(known, data) else self._find(data)
+        if device and not _is_alive(device):
+            # A mapping from before this node was cut off never comes to life again.
+            self.disconnect_volume(data, device, self.identity(device))
+            device = ""
         if not device:
             self._map(data)
             crash_point("rbd.mapped")
-            device = _find(data)
+            device = self._find(data)
         if not device:
             raise WrongDevice(device="/dev/rbd", reason="the kernel mapped the image, but does not show it")
         remember(device)
         self._wait_for_node(device)
         self.extend_volume(data, device)
         return device
+
+    def cleanup_connection(self, kept: Mapping[str, str]) -> None:
+        """Unmap what a call mapped that was killed before it could remember the device."""
+        if device := self._find(kept):
+            self.disconnect_volume(kept, device, self.identity(device))
+
+    def _find(self, kept: Mapping[str, str]) -> str:
+        directory = f"{BUS}/devices"
+        for number in os.listdir(directory) if os.path.isdir(directory) else ():
+            if content(f"{directory}/{number}/image_id") == kept["image_id"] and _shows(f"rbd{number}", kept):
+                return f"/dev/rbd{number}"
+        return ""
 
     def _map(self, data: Mapping[str, Any]) -> None:
         options = [
@@ -108,25 +127,24 @@ class RbdConnector(Connector):
     def disconnect_volume(
         self, kept: Mapping[str, str], device: str, identity: Sequence[tuple[str, str]]
     ) -> None:
-        if not _is(identity):
+        if not is_unchanged(identity):
             return
         try:
             self.flush(device)
         except SystemRefused:
             pass  # this node was cut off: what it has not written is lost already
+        until_hung = self.deadline.left() - UNMAP_SECONDS
         number = os.path.basename(_directory(device))
         for _ in self.deadline.attempts(BUSY_SECONDS):
-            if not _is(identity):
+            if is_unchanged(identity):
+                unmap = partial(_write, f"{BUS}/remove_single_major", number)
+                bounded.succeeds(unmap, self.deadline, UNMAP_SECONDS)
+            if not is_unchanged(identity):
                 return
-            try:
-                _write(f"{BUS}/remove_single_major", number)
-            except FileNotFoundError:
-                return
-            except OSError as error:
-                if error.errno != 16:
-                    reason = error.strerror
-                    raise SystemRefused(what=f"unmapping {device}", reason=reason) from error
-        raise DeviceBusy(device=device, users=", ".join(self.users(kept, device)) or "by the kernel")
+        users = self.users(kept, device)
+        if not users and self.deadline.left() <= until_hung:
+            raise DeviceHung(device=device)
+        raise DeviceBusy(device=device, users=", ".join(users) or "by the kernel")
 
     def is_volume(self, kept: Mapping[str, str], device: str) -> bool:
         return _shows(device, kept)
@@ -147,7 +165,7 @@ class RbdConnector(Connector):
 
     def is_connected(self, data: Mapping[str, Any], device: str) -> bool:
         right = _shows(device, data) and blockdevices.size(device) == data["size"]
-        return right and blockdevices.answers_read(device)
+        return right and _is_alive(device)
 
     def identity(self, device: str) -> list[tuple[str, str]]:
         """Ceph's number of this mapping's client is its own in a cluster, and each mapping has one."""
@@ -168,6 +186,13 @@ class RbdConnector(Connector):
 
 
 # --- the kernel's interface -------------------------------------------------------------------------
+
+
+def _has_client() -> bool:
+    """Whether this kernel has a Ceph client, loaded now if need be."""
+    if not os.path.exists(f"{BUS}/add_single_major"):
+        blockdevices.load_module("rbd")
+    return os.path.exists(f"{BUS}/add_single_major")
 
 
 def _write(path: str, text: str) -> None:
@@ -198,16 +223,17 @@ def _shows(device: str, data: Mapping[str, Any]) -> bool:
     return f"key={KEY_NAME}." in content(f"{directory}/config_info")
 
 
-def _find(data: Mapping[str, Any]) -> str:
-    """The device of an image that a call of ours mapped; ``""`` if there is none."""
-    for number in os.listdir(f"{BUS}/devices"):
-        if content(f"{BUS}/devices/{number}/image_id") == data["image_id"] and _shows(f"rbd{number}", data):
-            return f"/dev/rbd{number}"
-    return ""
+def _is_alive(device: str) -> bool:
+    """Whether the cluster still serves this mapping.
 
-
-def _is(identity: Sequence[tuple[str, str]]) -> bool:
-    return all(content(file) == expected for file, expected in identity)
+    A read alone does not tell: what was never written reads as zeros without asking. To refresh the mapping
+    is to ask for the image's size.
+    """
+    try:
+        _write(f"{_directory(device)}/refresh", "1")
+    except OSError:
+        return False
+    return blockdevices.answers_read(device)
 
 
 def _add_key(name: str, keyring: str, user: str) -> None:
@@ -238,15 +264,6 @@ def _key_of(keyring: str, user: str) -> bytes:
     except (OSError, ValueError) as error:
         raise BadConfiguration(file=keyring, reason=error) from error
     raise BadConfiguration(file=keyring, reason=f"there is no key of client.{user}")
-
-
-def _load_module() -> None:
-    """Load the kernel module, where there is one; whether that worked shows in sysfs."""
-    try:
-        pid = os.posix_spawn("/sbin/modprobe", ["modprobe", "--quiet", "rbd"], {"PATH": "/usr/sbin:/sbin"})
-        os.waitpid(pid, 0)
-    except OSError:
-        pass
 
 
 def _map_reason(error: OSError) -> str:
