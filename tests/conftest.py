@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -26,47 +27,12 @@ class Result(NamedTuple):
     stderr: str
 
 
-class Node:
-    """One node: directories of its own over the pools that it shares with the others."""
+class Scripts(ABC):
+    """A provider's executables on one node, called as Ganeti calls them."""
 
-    def __init__(self, site: Site, name: str) -> None:
-        self.site = site
-        self.name = name
-        self.run_dir = site.directory / name / "run"
-        self.provider = PROVIDER
-        self.prefix: list[str] = []
-        self.environment = {
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-            "LC_ALL": "C",
-            "PWD": "/",
-            "SSH_CLIENT": "192.0.2.1 1 22",
-            "PYTHONPATH": "/nonexistent",
-            "EXTP_PROVIDER": "file",
-            "EXTP_ACCESS": "kernelspace",
-            "EXTSTORAGE_CONFIG_DIR": str(site.config),
-            "EXTSTORAGE_RUN_DIR": str(self.run_dir),
-            "EXTSTORAGE_LOG_DIR": str(site.directory / name / "log"),
-            "EXTSTORAGE_SSCONF_DIR": str(site.ssconf),
-            "EXTSTORAGE_NODE": name,
-        }
-
-    def start(self, action: str, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
-        """Start a script as Ganeti does: in its directory, umask 077, with an empty standard input."""
-        return subprocess.Popen(
-            [*self.prefix, str(self.provider / action), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=self.provider,
-            umask=0o077,
-            env={**self.environment, **variables},
-        )
-
+    @abstractmethod
     def call(self, action: str, volume: str = "v1", *arguments: str, **variables: str) -> Result:
         """Run a script on a volume; keyword arguments are variables."""
-        process = self.start(action, *arguments, VOL_NAME=volume, **variables)
-        stdout, stderr = process.communicate(timeout=60)
-        return Result(process.returncode, stdout.decode(), stderr.decode())
 
     def ok(self, action: str, volume: str = "v1", **variables: str) -> str:
         """Run a script that must succeed, silently; returns what it printed on stdout."""
@@ -103,6 +69,48 @@ class Node:
     def snapshot(self, volume: str = "v1") -> Result:
         """Make ``<volume>.snap``; returns how it ended."""
         return self.call("snapshot", volume, VOL_SNAPSHOT_NAME=volume + ".snap", VOL_SNAPSHOT_SIZE="16")
+
+
+class Node(Scripts):
+    """One node: directories of its own over the pools that it shares with the others."""
+
+    def __init__(self, site: Site, name: str) -> None:
+        self.site = site
+        self.name = name
+        self.run_dir = site.directory / name / "run"
+        self.provider = PROVIDER
+        self.prefix: list[str] = []
+        self.environment = {
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "LC_ALL": "C",
+            "PWD": "/",
+            "SSH_CLIENT": "192.0.2.1 1 22",
+            "PYTHONPATH": "/nonexistent",
+            "EXTP_PROVIDER": "file",
+            "EXTP_ACCESS": "kernelspace",
+            "EXTSTORAGE_CONFIG_DIR": str(site.config),
+            "EXTSTORAGE_RUN_DIR": str(self.run_dir),
+            "EXTSTORAGE_LOG_DIR": str(site.directory / name / "log"),
+            "EXTSTORAGE_SSCONF_DIR": str(site.ssconf),
+            "EXTSTORAGE_NODE": name,
+        }
+
+    def start(self, action: str, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
+        """Start a script as Ganeti does: in its directory, umask 077, with an empty standard input."""
+        return subprocess.Popen(
+            [*self.prefix, str(self.provider / action), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=self.provider,
+            umask=0o077,
+            env={**self.environment, **variables},
+        )
+
+    def call(self, action: str, volume: str = "v1", *arguments: str, **variables: str) -> Result:
+        process = self.start(action, *arguments, VOL_NAME=volume, **variables)
+        stdout, stderr = process.communicate(timeout=60)
+        return Result(process.returncode, stdout.decode(), stderr.decode())
 
     def record(self, volume: str = "v1") -> str:
         """This node's record of a volume; empty if there is none."""

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from extstorage_common.config import Pool
     from extstorage_common.deadline import Deadline
 
-NAMES = ("file", "rbd", "comstar", "lefthand", "solidfire")
+NAMES = ("file", "lvm", "rbd", "comstar", "lefthand", "solidfire")
 
 BULK_ACTIONS = ("create", "grow", "remove", "snapshot")
 

@@ -157,8 +157,8 @@ class LvmBackend(Backend):
 
     def checks(self) -> Sequence[Check]:
         return (
-            ("volume group", self._check_group),
-            ("thin pool", self._check_thin_pool),
+            ("volume-group", self._check_group),
+            ("thin-pool", self._check_thin_pool),
             ("target", self._check_target),
         )
 
@@ -223,8 +223,9 @@ class LvmBackend(Backend):
             rows = self._prepare_new(name)
             if self.pool["provisioning"] == "thin":
                 pool = self._check_thin_space(rows, size)
-                path = self.lvm.path(pool.lv)
-                self.lvm.create(lv, self._tags(name, "thin"), "-V", f"{size}b", "--thinpool", path)
+                # No signature is there to be wiped: the pool zeroes what it hands out.
+                words = ("-Wn", "-V", f"{size}b", "--thinpool", self.lvm.path(pool.lv))
+                self.lvm.create(lv, self._tags(name, "thin"), *words)
                 return Volume(name, _whole_extents(size, pool))
             if self.pool["wipe"] == "create":
                 lvm_thick.make(self.lvm, lv, self._tags(name, "thick"), size, self.node)
