@@ -299,8 +299,8 @@ class LeftHandBackend(Backend):
             pass
 
     def extend_volume(self, volume: Volume, new_size_mib: int) -> Volume:
-        """The array takes a smaller size for a wish to lose data; so it is compared with the newest one."""
-        row = self._row(volume.name, again=True)
+        """The array takes a smaller size for a wish to lose data; so it is compared with what it has."""
+        row = self._row(volume.name)
         if new_size_mib << 20 > row.size:
             self.cliq.run("modifyVolume", volumeName=row.array_name, size=f"{new_size_mib}MB")
             row = self._row(volume.name, again=True)
