@@ -67,9 +67,10 @@ class Maker:
         """Whether it may still be at work, as far as a process for ``node`` can know."""
         if not (self.until.isdecimal() and self.process.isdecimal()):
             return True
+        if self.boot == paths.boot_id()[:8]:
+            return self.start == files.process_start(int(self.process))
         if self.node == node:
-            start = files.process_start(int(self.process))
-            return self.boot == paths.boot_id()[:8] and self.start == start
+            return False
         if self.node in paths.offline_nodes():
             return False
         return time.time() < int(self.until) + CLOCK_SKEW

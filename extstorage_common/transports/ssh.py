@@ -155,12 +155,7 @@ class Shell:
         raises: another Unreachable, ConfigurationError.
         """
         paramiko = _paramiko()
-        self._connect()
-        try:
-            channel = self._client.get_transport().open_session(timeout=self.deadline.left())
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            self.close()
-            raise ArrayDown(address=self.address, reason=_reason(error)) from None
+        channel = self._channel()
         try:
             channel.exec_command(line)
             if stdin:
@@ -177,6 +172,20 @@ class Shell:
             said = f"{line}\n{answer.status} {answer.stdout!r} {answer.stderr!r}"
             calllog.transcript(self.pool.provider, f"{self.address}: {said}", secrets)
         return answer
+
+    def _channel(self) -> Any:
+        """A way for one command; a connection that has ended since the last one is made anew."""
+        import paramiko
+
+        is_old = self._client is not None
+        self._connect()
+        try:
+            return self._client.get_transport().open_session(timeout=self.deadline.left())
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            self.close()
+            if is_old:
+                return self._channel()
+            raise ArrayDown(address=self.address, reason=_reason(error)) from None
 
     def _answer(self, channel: Any, doing: str) -> Answer:
         """Read both streams as they come: a server that is stuck with one would never end the other."""

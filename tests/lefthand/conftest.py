@@ -71,6 +71,12 @@ class ArraySite(Site):
         """Let somebody else do something at the array."""
         self.array.call("run", line=line)
 
+    def made_elsewhere(self, volume: str) -> None:
+        """Let it look as if the maker of this volume were a process of another machine."""
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+        text = self.description(volume).replace(f"/{boot}/", "/01234567/")
+        self.cliq(f'modifyVolume volumeName={volume} description="{text}"')
+
     def asked(self) -> list[str]:
         """The verbs of the commands since the last time."""
         return [line.split()[0] for line in self.array.requests()]

@@ -188,6 +188,7 @@ def test_removing_what_was_left_half_made(site: ArraySite, n1: Node) -> None:
 def test_another_nodes_half_made_volume(site: ArraySite, n1: Node, n2: Node) -> None:
     """Its maker may live until its call must have ended, unless its node is offline."""
     n1.call("create", VOL_SIZE="16", EXTSTORAGE_CRASH_AT="lefthand.created")
+    site.made_elsewhere("v1")
     assert "process" in n2.fails(6, "create", VOL_SIZE="16")
     site.offline("n1")
     n2.create()

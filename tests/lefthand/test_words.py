@@ -172,4 +172,7 @@ def test_a_maker(monkeypatch: pytest.MonkeyPatch) -> None:
     assert maker.is_alive("n2")
     words = maker.text.split("/")
     assert not Maker("/".join([*words[:3], "1", words[4]])).is_alive("n1")
-    assert not Maker("/".join([*words[:4], "1"])).is_alive("n2")
+    elsewhere = [words[0], "01234567", *words[2:]]
+    assert not Maker("/".join(elsewhere)).is_alive("n1")
+    assert Maker("/".join(elsewhere)).is_alive("n2")
+    assert not Maker("/".join([*elsewhere[:4], "1"])).is_alive("n2")
