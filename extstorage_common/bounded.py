@@ -34,6 +34,9 @@ def succeeds(work: Callable[[], object], deadline: Deadline, seconds: float) -> 
 def _be_child(work: Callable[[], object]) -> None:
     status = 1
     try:
+        # It may outlive the call, and nothing must wait for it.
+        for fd in (0, 1, 2):
+            os.dup2(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC), fd)
         status = 1 if work() is False else 0
     finally:
         os._exit(status)

@@ -7,7 +7,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from extstorage_common.connectors.base import Connector
 
-NAMES = ("loop", "iscsi", "rbd", "rbd_nbd", "userspace")
+NAMES = ("loop", "iscsi", "rbd", "rbd_nbd", "userspace", "os_brick")
 
 
 def load(name: str) -> type[Connector]:

@@ -126,11 +126,14 @@ class IscsiConnector(Connector):
     def cleanup_connection(self, kept: Mapping[str, str]) -> None:
         portal, lun = _way(kept)
         with self._lock(portal):
-            session = iscsi_sessions.find(portal)
-            if session is not None:
-                self._leave(session, portal, lun, kept["wwn"])
-            if iscsi_sessions.find(portal) is None:
-                iscsi_records.remove(portal)
+            self._leave_portal(portal, lun, kept["wwn"])
+
+    def _leave_portal(self, portal: Portal, lun: int, wwn: str) -> None:
+        session = iscsi_sessions.find(portal)
+        if session is not None:
+            self._leave(session, portal, lun, wwn)
+        if iscsi_sessions.find(portal) is None:
+            iscsi_records.remove(portal)
 
     def _leave(self, session: Session, portal: Portal, lun: int, wwn: str) -> None:
         """Flush and remove our disk, or log out where nobody else has part in the session.
@@ -208,7 +211,9 @@ class IscsiConnector(Connector):
         blockdevices.drop_cache(device)
 
     def users(self, kept: Mapping[str, str], device: str) -> list[str]:
-        return blockdevices.users(device) if device else []
+        """Not multipathd: it looks at every disk, but keeps nothing of it."""
+        users = blockdevices.users(device) if device else []
+        return [user for user in users if not user.startswith("multipathd (")]
 
 
 def initiator_name() -> str:

@@ -33,6 +33,7 @@ LAYER = Layer(
         *("user-mode-linux", "lvm2", "thin-provisioning-tools", "python3-rtslib-fb", "udev", "kmod"),
         *("open-iscsi", "multipath-tools", "lsscsi", "sg3-utils", "iproute2", "iputils-ping", "procps"),
         *("openssh-server", "openssh-client", "python3", "e2fsprogs", "util-linux", "mdadm", "fdisk"),
+        *("python3-os-brick",),
     ),
     Path(__file__).with_name("layer-recipe"),
 )
