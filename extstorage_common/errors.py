@@ -303,6 +303,13 @@ class CephRefused(Refused):
     )
 
 
+class FenceImpossible(Refused):
+    template = (
+        "another node's hypervisor can't be cut off: it has the address of this one ({host}), and is one of "
+        "{clients}; give nodes addresses of their own towards Ceph, or end it by hand"
+    )
+
+
 class HasClones(Refused):
     template = (
         "there are clones of the volume, or snapshots: {clones}; remove them first (remove_origin = flatten "

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 
 from extstorage_common.backends.rbd_options import FEATURES
-from extstorage_common.errors import BadConfiguration, CephRefused, NodeUnfit
+from extstorage_common.errors import BadConfiguration, CephRefused, NodeUnfit, SystemRefused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     from extstorage_common.backends.base import Check
     from extstorage_common.backends.rbd import RbdBackend
+    from extstorage_common.backends.rbd_client import Client
 
 KERNEL_FEATURES = "/sys/bus/rbd/supported_features"
 NO_SNAPSHOT = 1 << 48
@@ -55,10 +55,7 @@ def _check_pool(backend: RbdBackend) -> None:
 def _check_capabilities(backend: RbdBackend) -> None:
     """Images, objects beside them, snapshots, and the blocklist; each is asked for something void."""
     client = backend.client
-    probe = f"ganeti-extstorage.probe.{os.urandom(6).hex()}"
-    with client.answers("writing objects into the pool"):
-        client.ioctx.write_full(probe, b"")
-        client.ioctx.remove_object(probe)
+    client.write_probe()
     with client.answers("listing the images"):
         client.rbd.RBD().list(client.ioctx)
     with client.answers("making snapshots"):
@@ -66,12 +63,18 @@ def _check_capabilities(backend: RbdBackend) -> None:
             client.ioctx.remove_self_managed_snap(NO_SNAPSHOT)
         except client.rados.ObjectNotFound:
             pass
+    _check_blocklist(client)
+
+
+def _check_blocklist(client: Client) -> None:
+    """By way of the monitors' command itself, since Ceph's library would not send them such an address."""
     try:
-        client.cluster.blocklist_add(NO_ADDRESS, 1)
-    except client.rados.Error as error:
-        if getattr(error, "errno", None) in (errno.EACCES, errno.EPERM):
-            what = "adding to the blocklist, which is how a dead node is fenced"
-            raise CephRefused(user=client.user, what=what, keyring=backend.pool["keyring"]) from error
+        client.monitor("osd blocklist", blocklistop="add", addr=NO_ADDRESS, expire=1.0)
+    except CephRefused:
+        what = "adding to the blocklist, which is how a dead node is fenced"
+        raise CephRefused(user=client.user, what=what, keyring=client.pool["keyring"]) from None
+    except SystemRefused:
+        pass
 
 
 def _check_features(backend: RbdBackend) -> None:

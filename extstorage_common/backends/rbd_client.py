@@ -36,6 +36,7 @@ OSD_SECONDS = 35.0
 """Above the 30 s after which a cluster has noticed that an OSD, or a client that holds a lock, is dead."""
 
 _QUIET = {"log_file": "", "log_to_stderr": "false", "err_to_stderr": "false", "admin_socket": ""}
+_UNUSABLE = (errno.ENOENT, errno.EIO, errno.EINVAL)
 _DENIED = (errno.EPERM, errno.EACCES)
 COMPARED_UNEQUAL = (errno.ERANGE, errno.EOVERFLOW, errno.ECANCELED)
 _FOR_THE_CALLER = (
@@ -111,7 +112,13 @@ class Client:
             self._check_files()
             cluster = self._configured()
             with self.answers("connecting to the monitors"):
-                cluster.connect()
+                try:
+                    cluster.connect()
+                except self.rados.Error as error:
+                    if getattr(error, "errno", None) not in _UNUSABLE:
+                        raise
+                    reason = f"Ceph can't use it with {self.pool['keyring']}: {error}"
+                    raise BadConfiguration(file=self.pool["conf"], reason=reason) from error
             self._cluster = cluster
         return self._cluster
 
@@ -177,6 +184,13 @@ class Client:
             if status:
                 raise self.rados.OSError(said, errno=-status)
         return json.loads(output) if output else None
+
+    def write_probe(self) -> None:
+        """Write an object and remove it. Raises CephRefused, NoSpace."""
+        probe = f"ganeti-extstorage.probe.{os.urandom(6).hex()}"
+        with self.answers("writing objects into the pool"):
+            self.ioctx.write_full(probe, b"")
+            self.ioctx.remove_object(probe)
 
     def own_host(self) -> str:
         """The address of this node, as the cluster sees it: ``192.0.2.11``."""

@@ -68,7 +68,11 @@ def _clone(backend: RbdBackend, parent: str, snapshot: str, name: str) -> None:
     ioctx = backend.client.ioctx
     options = backend.image_options()
     with backend.client.answers(f"cloning {parent}@{snapshot}"):
-        backend.client.rbd.RBD().clone(ioctx, parent, snapshot, ioctx, name, **options)
+        try:
+            backend.client.rbd.RBD().clone(ioctx, parent, snapshot, ioctx, name, **options)
+        except backend.client.rbd.ImageNotFound:
+            backend.client.write_probe()  # which is also what Ceph says where the pool is full
+            raise OriginMissing(origin=f"{parent}@{snapshot}") from None
 
 
 def _remove_snapshot(backend: RbdBackend, image: Any, snapshot: str) -> None:

@@ -16,7 +16,7 @@ import calendar
 import time
 
 from extstorage_common.backends.rbd_client import host_of
-from extstorage_common.errors import ImageInUse, TimedOut
+from extstorage_common.errors import FenceImpossible, ImageInUse, TimedOut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,12 +83,14 @@ def _all_answer(backend: RbdBackend, image: Any) -> bool:
 
 
 def cut_off(backend: RbdBackend, volume: Volume, client: str, host: str) -> None:
-    """Blocklist this client of the volume; returns when the cluster has dropped it."""
+    """Blocklist this client; returns when the cluster has dropped it. Raises FenceImpossible, TimedOut."""
     image = backend.open_image(volume.name)
     if image is None:
         return
     with image:
         suspects = _Suspects(backend, client, host)
+        if client == NONE and suspects.host == NONE and (clients := _watching(backend, image)):
+            raise FenceImpossible(host=host, clients=", ".join(sorted(clients)))
         targets = {client} - {NONE} | suspects.watching(image) | suspects.locking(image)
         for target in sorted(targets):
             with backend.client.answers(f"blocklisting {target}"):

@@ -33,6 +33,8 @@ TITLE = "state 1"
 METADATA = "metadata"
 EQUAL = 1
 """The comparison of omap_cmp, from rados.h; a key that is not there counts as empty."""
+FULL_FORCE = 128
+"""LIBRADOS_OPERATION_FULL_FORCE, which Ceph's Python package has no name for."""
 _LOST = (*COMPARED_UNEQUAL, errno.ENOENT, errno.EEXIST)
 MAX_BYTES = 1 << 20
 
@@ -217,11 +219,14 @@ def _replace_maker(client: Client, name: str, old: bytes, new: bytes) -> bool:
 
 
 def _operate(client: Client, operation: object, name: str, what: str) -> bool:
-    """Let the OSD do it, wholly or not at all; False if what it was to compare is not so."""
+    """Let the OSD do it, wholly or not at all; False if what it was to compare is not so.
+
+    Also where the pool is full: volumes must be attached there, and removed.
+    """
     rados = client.rados
     try:
         with client.answers(what):
-            client.ioctx.operate_write_op(operation, name)
+            client.ioctx.operate_write_op(operation, name, flags=FULL_FORCE)
     except rados.Error as error:
         if getattr(error, "errno", None) in _LOST:
             return False

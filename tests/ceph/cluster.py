@@ -78,6 +78,8 @@ osd_objectstore = {store}
 osd_crush_chooseleaf_type = 0
 osd_crush_initial_weight = 1
 osd_op_num_shards = 2
+# After how long a silent client counts as gone; 30 by default.
+osd_client_watch_timeout = 10
 memstore_device_bytes = {size}
 bluestore_block_size = {size}
 bluestore_fsck_on_mkfs = false

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.ceph.cluster import Ceph
+from tests.ceph.cluster import POOL, Ceph
 from tests.ceph.network import Network
 from tests.rbd.conftest import RbdNode, RbdSite
 
@@ -207,3 +207,35 @@ def test_node_forget(nodes: tuple[RbdSite, RbdNode, RbdNode]) -> None:
     assert "open, exclusive" in told
     assert "attached" in told
     assert holders(site) == {}
+
+
+def test_user_that_may_not_fence(nodes: tuple[RbdSite, RbdNode, RbdNode]) -> None:
+    site, n1, n2 = nodes
+    keyring = site.ceph.add_user("client.meek", mon="allow r", osd=f"profile rbd pool={POOL}")
+    site.set(cephx_id="meek", keyring=str(keyring))
+    n1.create()
+    with n1.hypervisor() as machine:
+        assert machine.writes()
+        assert n1.open().status == 0
+        site.offline("n1")
+        n2.uri()
+        refused = n2.open()
+        assert refused.status == 9
+        assert "blocklist" in refused.stderr
+        assert machine.writes(), "and so it was not taken"
+    assert "blocklist" in n1.fails(9, "verify")
+
+
+def test_hypervisors_at_one_address_are_not_told_apart(tmp_path: Path, ceph: Ceph, network: Network) -> None:
+    site = RbdSite(tmp_path, ceph)
+    n1, n2 = site.node("n1"), site.node("n2")
+    n1.prefix = n2.prefix = network.command(1, [])
+    n1.create()
+    with n1.hypervisor() as machine:
+        assert n1.open().status == 0
+        site.offline("n1")
+        n2.uri()
+        refused = n2.open()
+        assert (refused.status, "can't be cut off" in refused.stderr) == (9, True)
+        assert machine.writes()
+    assert holders(site) == {"n1": "exclusive"}
