@@ -47,6 +47,7 @@ _FOR_THE_CALLER = (
     errno.ENOTEMPTY,
     *COMPARED_UNEQUAL,
 )
+_CONNECTIONS: dict[tuple[object, ...], Any] = {}
 
 
 def ceph_modules() -> tuple[Any, Any]:
@@ -109,6 +110,13 @@ class Client:
     def cluster(self) -> Any:
         """The connection. Raises PoolUnreachable, BadConfiguration, CephRefused."""
         if self._cluster is None:
+            self._cluster = self._connected()
+        return self._cluster
+
+    def _connected(self) -> Any:
+        """The process's connection of this user to this cluster: to make one costs as much as an image."""
+        key = (os.getpid(), self.user, self.pool["conf"], self.pool["keyring"])
+        if key not in _CONNECTIONS:
             self._check_files()
             cluster = self._configured()
             with self.answers("connecting to the monitors"):
@@ -119,8 +127,8 @@ class Client:
                         raise
                     reason = f"Ceph can't use it with {self.pool['keyring']}: {error}"
                     raise BadConfiguration(file=self.pool["conf"], reason=reason) from error
-            self._cluster = cluster
-        return self._cluster
+            _CONNECTIONS[key] = cluster
+        return _CONNECTIONS[key]
 
     @property
     def ioctx(self) -> Any:
