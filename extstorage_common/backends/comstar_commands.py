@@ -59,7 +59,7 @@ class Machine:
     def __init__(self, pool: Pool, deadline: Deadline) -> None:
         self.pool = pool
         self.deadline = deadline
-        self.shell = ssh.Shell(pool, deadline)
+        self.shell = ssh.shell_of_call(pool, deadline)
         self.prefix = "LC_ALL=C pfexec" if pool["pfexec"] else "LC_ALL=C"
 
     def ask(self, program: str, *words: str) -> Ended:

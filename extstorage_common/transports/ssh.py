@@ -13,6 +13,7 @@ import os
 import select
 import socket
 import sys
+import weakref
 
 from extstorage_common import calllog, paths
 from extstorage_common.config import AbsolutePath, Host, Option, Port, SecretFile, YesNo
@@ -95,6 +96,9 @@ class NoLogin(ConfigurationError):
 
 class BadSecret(ConfigurationError):
     template = "{file} can't be used: {reason}"
+
+
+_shells: weakref.WeakKeyDictionary[Deadline, dict[str, Shell]] = weakref.WeakKeyDictionary()
 
 
 class Answer:
@@ -324,6 +328,14 @@ class Shell:
                 return TimedOut(seconds=self.deadline.seconds, doing=f"connecting to {self.address}")
             return ArrayDown(address=self.address, reason=_reason(error))
         return error
+
+
+def shell_of_call(pool: Pool, deadline: Deadline, asks: bool = False) -> Shell:
+    """The shell that everybody shares who works on a pool with this deadline, which is a call's."""
+    shells = _shells.setdefault(deadline, {})
+    if pool.name not in shells:
+        shells[pool.name] = Shell(pool, deadline, asks)
+    return shells[pool.name]
 
 
 def read_secret(file: str, is_line: bool = True) -> str:

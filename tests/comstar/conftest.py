@@ -13,6 +13,9 @@ from extstorage_common import config
 from extstorage_common.backends.comstar import ComstarBackend
 from extstorage_common.deadline import Deadline
 from tests.appliances.running import Native, Running
+from tests.lab.conftest import lab
+
+__all__ = ["lab"]
 
 MIB = 1 << 20
 KEY = "a line of random text for the secrets of nodes"

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two nodes with the provider, at the door: block devices over iSCSI, with data that survives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.comstar.lab import LAYOUTS, LabNode, Storage
+from tests.conftest import MIB
+from tests.lab.lab import Lab
+
+LINK = "/dev/ganeti-extstorage/v1"
+
+
+@pytest.fixture(scope="module")
+def storage(lab: Lab) -> Iterator[Storage]:
+    storage = Storage(lab)
+    yield storage
+    storage.machine.stop()
+
+
+@pytest.fixture(scope="module")
+def nodes(lab: Lab, storage: Storage) -> list[LabNode]:
+    return [LabNode(machine, storage) for machine in lab.nodes]
+
+
+@pytest.fixture
+def both(storage: Storage, nodes: list[LabNode]) -> Iterator[list[LabNode]]:
+    """The nodes, with a pool of each layout; nothing of it is left then."""
+    storage.begin()
+    yield nodes
+    for node in nodes:
+        node.forget()
+        node.pool = LAYOUTS[0]
+
+
+def choose(nodes: list[LabNode], layout: str) -> None:
+    """Let the nodes use the pool of this layout."""
+    for node in nodes:
+        node.pool = layout
+
+
+in_both_layouts = pytest.mark.parametrize("layout", LAYOUTS)
+
+
+@in_both_layouts
+def test_a_volumes_life_on_two_nodes(both: list[LabNode], storage: Storage, layout: str) -> None:
+    choose(both, layout)
+    n1, n2 = both
+    n1.create()
+    assert n1.attach() == LINK
+    assert n1.size() == 16 * MIB
+    assert n1.read() == ""
+    assert n1.write("hello")
+    assert n1.grow(16, 24).status == 0
+    assert n1.size() == 24 * MIB
+    n1.ok("setinfo", VOL_METADATA="originstname+web")
+    assert n1.snapshot().status == 0
+    n1.ok("detach")
+    assert n2.attach() == LINK
+    assert (n2.read(), n2.size()) == ("hello", 24 * MIB)
+    assert n2.write("bye")
+    n2.attach("v1.snap")
+    assert n2.read("v1.snap") == "hello"
+    for name in ("v1.snap", "v1"):
+        n2.ok("detach", name)
+        n2.ok("remove", name)
+    assert n1.left() == n2.left() == []
+    assert storage.datasets() == []
+
+
+def test_attached_twice_and_lost(both: list[LabNode], storage: Storage) -> None:
+    n1, _ = both
+    n1.create()
+    assert n1.attach() == n1.attach() == LINK
+    n1.sh(f"rm {LINK}")
+    assert n1.attach() == LINK
+    assert n1.write("x")
+    n1.ok("detach")
+    n1.ok("detach")
+    assert n1.left() == []
+    n1.ok("remove")
+    n1.ok("remove")
+    n1.fails(4, "attach")
+    assert storage.left() == []
+
+
+def test_live_migration(both: list[LabNode]) -> None:
+    n1, n2 = both
+    n1.create()
+    n1.attach()
+    assert n1.open().status == 0
+    assert n1.write("before")
+    n2.attach()
+    n2.ok("close")
+    refused = n2.open()
+    assert refused.status == 7
+    assert f"node {n1.name} has the volume open" in refused.stderr
+    assert n1.open(exclusive=False).status == n2.open(exclusive=False).status == 0
+    n1.ok("close")
+    assert n2.open().status == 0
+    assert n2.read() == "before"
+    n1.ok("detach")
+    assert n1.left() == []
+    assert n2.write("after")
+
+
+@in_both_layouts
+def test_fenced_node_writes_nothing_and_comes_back(
+    both: list[LabNode], storage: Storage, layout: str
+) -> None:
+    """The other node takes the volume; a second volume of the fenced one goes on."""
+    choose(both, layout)
+    n1, n2 = both
+    for name in ("v1", "v2"):
+        n1.create(name)
+        n1.attach(name)
+        assert n1.call("open", name, VOL_OPEN_EXCLUSIVE="True").status == 0
+    n2.attach()
+    assert n2.open().status == 7
+    n2.mark_offline(n1)
+    assert n2.open().status == 0
+    assert n2.write("mine")
+    assert not n1.write("stale")
+    assert n1.write("goes on", "v2")
+    assert n2.read() == "mine"
+    for name in ("v1", "v2"):
+        n1.ok("detach", name)
+    assert n1.left() == []
+    n2.mark_offline()
+    assert n1.attach() == LINK
+    assert n1.read() == "mine"
+    assert n1.open().status == 7
+
+
+def test_fenced_node_opens_again(both: list[LabNode]) -> None:
+    """It has its old attachment, which ``open`` finds to be dead, and connects anew."""
+    n1, n2 = both
+    n1.create()
+    n1.attach()
+    assert n1.open().status == 0
+    n2.attach()
+    n2.mark_offline(n1)
+    assert n2.open().status == 0
+    n2.ok("close")
+    assert n1.open().status == 0
+    assert n1.write("again")
+    assert n2.read() == "again"
+
+
+def test_dead_node_has_no_session(both: list[LabNode], storage: Storage) -> None:
+    """It is taken from without the administrator's word, once its session is gone."""
+    n1, n2 = both
+    n1.create()
+    n1.attach()
+    assert n1.open().status == 0
+    n1.sh("iscsiadm -m node -u")
+    n2.attach()
+    assert n2.open().status == 0
+    n1.ok("detach")
+
+
+@pytest.mark.parametrize(
+    "lost", ["itadm delete-target -f {iqn}", "stmfadm delete-lu {guid}", "stmfadm remove-view -l {guid} -a"]
+)
+def test_lost_export_is_the_same_disk_again(both: list[LabNode], storage: Storage, lost: str) -> None:
+    n1, _ = both
+    n1.create()
+    n1.attach()
+    assert n1.write("data")
+    wwn = n1.sh(f"cat /sys/block/$(basename $(readlink {LINK}))/device/wwid").strip()
+    assert wwn.startswith("naa.600144f")
+    iqn = storage.run("itadm list-target").splitlines()[1].split()[0]
+    storage.run(lost.format(guid=wwn.removeprefix("naa."), iqn=iqn))
+    n1.ok("detach")
+    n1.attach()
+    assert n1.sh(f"cat /sys/block/$(basename $(readlink {LINK}))/device/wwid").strip() == wwn
+    assert n1.read() == "data"
+
+
+def test_management_away(both: list[LabNode], storage: Storage) -> None:
+    """The disk goes on; ``detach`` disconnects, and says that the storage can't be told."""
+    n1, _ = both
+    n1.create()
+    n1.attach()
+    storage.machine.fault("drop", "zfs", times=0)
+    assert n1.attach() == LINK
+    assert n1.write("x")
+    n1.fails(8, "detach")
+    n1.fails(8, "remove")
+    n1.fails(8, "attach", "v9")
+    storage.machine.order(clear=True)
+    n1.ok("detach")
+    assert n1.left() == []
+    n1.ok("remove")
+    assert storage.datasets() == []
