@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from extstorage_common import guests
 from extstorage_common.blockdevices import content
 from extstorage_common.errors import NodeUnfit, Refused, SystemRefused, TimedOut, Unreachable
 from extstorage_common.transports import local
@@ -92,26 +93,43 @@ class Session:
         names = _names(f"{directory}/block", "sd") if directory else []
         return f"/dev/{names[0]}" if names else ""
 
+    def announce(self, lun: int) -> None:
+        """Tell udev that this disk will be a guest's."""
+        guests.mark(self._address(lun))
+
     def scan(self, lun: int) -> None:
         """Look for this disk and no other; returns when the kernel has it, or the target has not."""
-        host = os.path.basename(os.path.dirname(self.directory))
-        write(f"{HOSTS}/{host}/scan", f"- - {lun}")
+        self.announce(lun)
+        write(f"{HOSTS}/{self._host()}/scan", f"- - {lun}")
 
     def remove(self, lun: int) -> None:
         """Make a disk disappear; the kernel flushes it, if it answers."""
         if directory := self.luns().get(lun):
             write(f"{directory}/delete", "1")
+        guests.unmark(self._address(lun))
+
+    def _host(self) -> str:
+        """The session as a host adapter (``host2``), which it is alone."""
+        return os.path.basename(os.path.dirname(self.directory))
+
+    def _address(self, lun: int) -> str:
+        """What the kernel will call a disk, or calls it (``2:0:0:1``)."""
+        target = content(f"{SESSIONS}/{self.name}/target_id") or "0"
+        return f"{self._host().removeprefix('host')}:0:{target}:{lun}"
 
     def end(self, deadline: Deadline) -> None:
         """Log out; its disks are gone then, and commands that waited for the target fail.
 
         Raises SystemRefused, TimedOut.
         """
+        addresses = [os.path.basename(directory) for directory in self.luns().values()]
         ended = local.run(["iscsiadm", "-m", "session", "-r", self.number, "--logout"], deadline)
         if ended.status not in (0, SESSION_NOT_FOUND, NOTHING_FOUND) and self.exists():
             raise SystemRefused(what=f"ending iSCSI session {self.number}", reason=ended.reason)
         for _ in deadline.attempts():
             if not self.exists():
+                for address in addresses:
+                    guests.unmark(address)
                 return
         raise TimedOut(seconds=deadline.seconds, doing=f"ending iSCSI session {self.number}")
 

@@ -12,6 +12,7 @@ import fcntl
 import os
 import struct
 
+from extstorage_common import guests
 from extstorage_common.blockdevices import answers_read, content, drop_cache, flush, ioctl, size, sysfs, users
 from extstorage_common.connectors.base import Connector
 from extstorage_common.crash import crash_point
@@ -64,6 +65,7 @@ class LoopConnector(Connector):
         for _ in self.deadline.attempts():
             device = _free_device()
             remember(device)
+            guests.mark(os.path.basename(device))
             crash_point("loop.remembered")
             if _configure(device, data["path"]):
                 crash_point("loop.configured")
@@ -84,6 +86,7 @@ class LoopConnector(Connector):
         self.flush(device)
         for _ in self.deadline.attempts(BUSY_SECONDS):
             if _release(device, identity):
+                guests.unmark(os.path.basename(device))
                 return
         raise DeviceBusy(device=device, users=", ".join(self.users(kept, device)) or "by the kernel")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from contextlib import ExitStack
 
-from extstorage_common import blockdevices, bounded
+from extstorage_common import blockdevices, bounded, guests
 from extstorage_common.connectors import iscsi_records, iscsi_sessions, multipath, os_brick_library, scsi
 from extstorage_common.connectors.iscsi import ANSWER_SECONDS, SOCKETS, IscsiConnector
 from extstorage_common.connectors.iscsi_records import Portal
@@ -58,6 +58,7 @@ class OsBrickConnector(IscsiConnector):
         ways = _ways(data)
         with self._locks(ways):
             live = self._begin_sessions(ways, data)
+            self._announce(live, data["wwn"])
             found = os_brick_library.connect_volume(_properties(live), len(ways) > 1, self.deadline)
             if len(ways) > 1 and not found.get("multipath_id"):
                 raise NodeUnfit(reason="multipathd made no map; look at its log and at /etc/multipath.conf")
@@ -99,6 +100,12 @@ class OsBrickConnector(IscsiConnector):
             raise failures[str(ways[0][0])]
         return live
 
+    def _announce(self, ways: list[Way], wwn: str) -> None:
+        """Tell udev that what os-brick will find is a guest's."""
+        guests.mark(multipath.uuid(wwn))
+        for session, lun in self._sessions(ways):
+            session.announce(lun)
+
     def _check_identity(self, device: str, wwn: str) -> None:
         identity = self.identity(device)
         if not identity or identity[0][1] not in (wwn, multipath.uuid(wwn)):
@@ -118,6 +125,7 @@ class OsBrickConnector(IscsiConnector):
                     multipath.remove(device, wwn, self.deadline)
             for portal, lun in ways:
                 self._leave_portal(portal, lun, wwn)
+            guests.unmark(multipath.uuid(wwn))
             if device:
                 # It was in use by commands that waited for the paths.
                 multipath.remove(device, wwn, self.deadline)

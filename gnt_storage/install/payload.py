@@ -38,8 +38,12 @@ SYSTEM_FILES = (
     ("tmpfiles", "usr/local/lib/tmpfiles.d/ganeti-extstorage.conf", 0o644),
     ("cron.daily", "etc/cron.daily/ganeti-extstorage", 0o755),
     ("logrotate", "etc/logrotate.d/ganeti-extstorage", 0o644),
+    ("udev", "usr/local/lib/udev/rules.d/59-ganeti-extstorage.rules", 0o644),
 )
-"""What keeps the logs from growing, the same as in the Debian package: its name here, path and mode."""
+"""What keeps the logs from growing, and the node from looking into guests' disks.
+
+The same as in the Debian package: its name here, path and mode.
+"""
 HOOK = re.compile(r"gnt_storage/hooks/([^/]+\.d/[A-Za-z0-9_-]+)")
 """A hook in a release, by its path below Ganeti's own directory of hooks."""
 LOG_DIRECTORIES = (paths.GANETI_LOG_DIR.lstrip("/"),)

@@ -7,6 +7,7 @@ import json
 import secrets
 import time
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from tests.lab.node import Node
 
 DRIVER = ["/usr/bin/python3", "/srv/checkout/tests/iscsi/driver.py"]
+UDEV = Path(__file__).resolve().parents[2] / "gnt_storage/install/system/udev"
+RULES = "/etc/udev/rules.d/59-ganeti-extstorage.rules"
 MIB = 1 << 20
 TARGET = "iqn.2026-01.test.example.extstorage"
 
@@ -52,7 +55,9 @@ class Disk:
         self.portals = portals
         self.size = mib * MIB
         self.initiators: dict[str, list[str]] = {}
-        storage.run(f"lvcreate -qq -y -Wn -Zn -n {name} -L {mib}M vg")
+        storage.run(
+            f"lvcreate -qq -y -Wn -Zn -n {name} -L {mib}M vg && head -c {mib}M /dev/zero >/dev/vg/{name}"
+        )
 
     def _told(self, function: str) -> dict[str, Any]:
         told = {"function": function, "name": self.name, "iqn": self.iqn, "serial": self.serial}
@@ -154,7 +159,10 @@ class Initiator:
 
     def clear(self) -> None:
         """Remove what a test that failed has left."""
-        self.node.run("iscsiadm -m session --logout; rm -rf /etc/iscsi/nodes/*", check=False)
+        self.node.run(
+            "iscsiadm -m session --logout; rm -rf /etc/iscsi/nodes/* /run/ganeti-extstorage/guests",
+            check=False,
+        )
 
     def session_state(self) -> str:
         """The state of the only session; ``""`` if there is none."""
@@ -163,8 +171,9 @@ class Initiator:
     def leftovers(self) -> list[str]:
         """Sessions, disks, maps and node records that are there."""
         script = (
-            "ls /sys/class/iscsi_session 2>/dev/null; ls -d /sys/block/sd* /sys/block/dm-* 2>/dev/null; "
-            "find /etc/iscsi/nodes -mindepth 1; ls /run/ganeti-extstorage/locks 2>/dev/null; true"
+            "ls -d /sys/class/iscsi_session/* /sys/block/sd* /sys/block/dm-* 2>/dev/null; "
+            "ls -d /run/ganeti-extstorage/*/* 2>/dev/null; "
+            "find /etc/iscsi/nodes -mindepth 1"
         )
         return self.node.run(script).stdout.split()
 
@@ -181,6 +190,8 @@ def wait_until(what: Callable[[], object], seconds: float = 30.0) -> None:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with Lab(tmp_path_factory.mktemp("lab") / "lab") as lab:
         lab.storage.run("vgcreate -qq vg /dev/ubdb")
+        for node in lab.nodes:
+            node.put(RULES, UDEV.read_text())
         yield lab
 
 

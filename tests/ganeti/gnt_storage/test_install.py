@@ -80,6 +80,7 @@ class RolledOut(FileProvider):
                 node.run(self.script("detach", volume), check=False)
         left = f"{BASE} {LOCAL} /etc/ganeti/extstorage /run/ganeti-extstorage /var/log/ganeti/extstorage"
         left += f" /usr/local/lib/tmpfiles.d /etc/*/ganeti-extstorage /usr/local/sbin/gnt-storage {HOOK}"
+        left += " /usr/local/lib/udev"
         self.cluster.on_all(lambda node: node.run(f"rm -rf {left}"))
         self.cluster.master.run(f"rm -rf {self.pool}-* {NEW} {OLD}")
 

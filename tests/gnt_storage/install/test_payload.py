@@ -88,7 +88,7 @@ def test_which_backend_a_provider_is(configured: Site) -> None:
         payload.resolve("nosuch", None)
 
 
-def test_the_logs_age_as_with_the_package() -> None:
+def test_the_system_gets_what_the_package_brings() -> None:
     for name, _, _ in payload.SYSTEM_FILES:
         packaged = CHECKOUT / f"debian/ganeti-extstorage.{name}"
         assert packaged.resolve() == Path(payload.__file__).with_name("system") / name
