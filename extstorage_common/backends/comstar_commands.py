@@ -37,6 +37,10 @@ class NotAllowed(Refused):
     template = "user '{user}' of {address} may not run {command}; give it the rights profiles of the manual"
 
 
+class PoolFull(NoSpace):
+    template = "the ZFS pool on {address} is full: {command} says: {reason}"
+
+
 class ServiceDown(PoolUnreachable):
     template = "{address} does not serve: {reason}"
 
@@ -93,10 +97,9 @@ class Machine:
 
     def failure(self, ended: Ended, program: str, subcommand: str) -> Refused | NoSpace:
         """The error for a command's trouble."""
-        if ended.says(*FULL):
-            return NoSpace(needed=0, free=0, advice=_first(ended))
+        kind = PoolFull if ended.says(*FULL) else CommandFailed
         command = f"{program} {subcommand}"
-        return CommandFailed(command=command, address=self.shell.address, reason=_first(ended))
+        return kind(command=command, address=self.shell.address, reason=_first(ended))
 
     def put(self, path: str, content: str) -> None:
         """Make a file that only its owner can read, which must not be there yet, nor a link."""

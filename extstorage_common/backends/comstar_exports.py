@@ -59,6 +59,13 @@ class WrongUnit(Refused):
     template = "logical unit {guid} has its data in {found} instead of {wanted}; it was left alone"
 
 
+class UnknownLun(Refused):
+    template = (
+        "COMSTAR shows the volume to this node as LUN '{lun}', which tells no number; somebody else made the "
+        "view: remove it with stmfadm remove-view -l {guid} {entry}"
+    )
+
+
 class NoLun(Refused):
     template = "target {iqn} shows this node {count} volumes already; detach some, or use layout = target"
 
@@ -177,7 +184,10 @@ class Exports:
         group = GROUP_PREFIX + node
         found = self.views(export).entries.get(group)
         if found is not None:
-            return int(found[1])
+            entry, shown = found
+            if not shown.isdigit():
+                raise UnknownLun(lun=shown, guid=export.guid, entry=entry)
+            return int(shown)
         if not export.is_shared:
             self._add_view(export, group, 0)
             return 0

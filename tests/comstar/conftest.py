@@ -13,13 +13,13 @@ from extstorage_common import config
 from extstorage_common.backends.comstar import ComstarBackend
 from extstorage_common.deadline import Deadline
 from tests.appliances.running import Native, Running
+from tests.comstar.lab import KEY, LAYOUTS, PASSWORD, LabNode, Storage
 from tests.lab.conftest import lab
+from tests.lab.lab import Lab
 
 __all__ = ["lab"]
 
 MIB = 1 << 20
-KEY = "a line of random text for the secrets of nodes"
-PASSWORD = "secret"
 PORTALS = "192.0.2.1:3260"
 Nodes = Callable[..., ComstarBackend]
 
@@ -117,3 +117,27 @@ def attach(backend: ComstarBackend, name: str = "v1") -> dict[str, Any]:
 def detach(backend: ComstarBackend, name: str = "v1") -> None:
     """Let a node reach a volume no more."""
     backend.terminate_connection(backend.get_volume(name), {"initiator": initiator(backend.node)})
+
+
+@pytest.fixture(scope="session")
+def storage(lab: Lab) -> Iterator[Storage]:
+    """The machine on the lab's storage node."""
+    storage = Storage(lab)
+    yield storage
+    storage.machine.stop()
+
+
+@pytest.fixture(scope="session")
+def nodes(lab: Lab, storage: Storage) -> list[LabNode]:
+    """The lab's nodes."""
+    return [LabNode(machine, storage) for machine in lab.nodes]
+
+
+@pytest.fixture
+def both(storage: Storage, nodes: list[LabNode]) -> Iterator[list[LabNode]]:
+    """The nodes, with a pool of each layout; nothing of it is left then."""
+    storage.begin()
+    yield nodes
+    for node in nodes:
+        node.forget()
+        node.pool = LAYOUTS[0]

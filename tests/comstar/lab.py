@@ -7,13 +7,14 @@ import shlex
 from typing import TYPE_CHECKING
 
 from tests.appliances.running import InLab
-from tests.comstar.conftest import KEY, PASSWORD
 from tests.conftest import Node, Result
 
 if TYPE_CHECKING:
     from tests.lab.lab import Lab
     from tests.lab.node import Node as Machine
 
+KEY = "a line of random text for the secrets of nodes"
+PASSWORD = "secret"
 CHECKOUT = "/srv/checkout"
 PROVIDER = f"{CHECKOUT}/providers/comstar"
 CONFIG = "/etc/ganeti/extstorage"

@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 
 from extstorage_common.errors import ConfigurationError, Refused, Unreachable
-from tests.comstar.conftest import KEY, MIB, PORTALS, Site, attach, detach, initiator
+from tests.comstar.conftest import MIB, PORTALS, Site, attach, detach, initiator
+from tests.comstar.lab import KEY
 
 UNIT = "600144f"
 
@@ -247,4 +248,18 @@ def test_unit_of_another_is_left_alone(site: Site) -> None:
     site.run(f"stmfadm create-lu -p guid={guid} /dev/zvol/rdsk/tank/mine")
     backend.create_volume("v1", 16)
     with pytest.raises(Refused, match="left alone"):
+        attach(backend)
+
+
+def test_number_that_is_not_told(site: Site) -> None:
+    """Some builds do not tell those that COMSTAR chose; ours are chosen here."""
+    site.machine.call("says_auto")
+    backend = site.backend(layout="shared")
+    backend.create_volume("v1", 16)
+    data = attach(backend)
+    assert attach(backend) == data
+    guid = data["wwn"].removeprefix("naa.")
+    site.run(f"stmfadm remove-view -l {guid} -a")
+    site.run(f"stmfadm add-view -h ganeti-n1 {guid}")
+    with pytest.raises(Refused, match="tells no number"):
         attach(backend)

@@ -9,7 +9,7 @@ import pytest
 
 from extstorage_common.backends import comstar
 from extstorage_common.backends.base import EXCLUSIVE, SHARED, Holder
-from extstorage_common.errors import Refused
+from extstorage_common.errors import NoSpace, Refused
 from tests.comstar.conftest import Site, attach, initiator
 
 CONTAINER = "tank/ganeti/v1"
@@ -145,3 +145,12 @@ def test_a_session_tells_who_is_alive(site: Site, monkeypatch: pytest.MonkeyPatc
     site.machine.call("login", target=iqn, initiator=initiator("n1"))
     assert n2.is_alive(volume, holder("n1"))
     assert not n1.is_alive(volume, holder("n2"))
+
+
+def test_full_pool_is_told_so(site: Site) -> None:
+    backend = site.backend()
+    volume = backend.create_volume("v1", 16)
+    text = "cannot create snapshot 'tank/ganeti/v1@holders-1': out of space"
+    site.trouble("^zfs snapshot", text)
+    with pytest.raises(NoSpace, match=r"pool on .* is full: .*out of space"):
+        backend.replace_holders(volume, backend.read_holders(volume), [holder("n1")])

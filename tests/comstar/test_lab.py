@@ -3,37 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 
 import pytest
 
 from tests.comstar.lab import LAYOUTS, LabNode, Storage
-from tests.conftest import MIB
-from tests.lab.lab import Lab
+from tests.conftest import CHECKOUT, MIB
 
 LINK = "/dev/ganeti-extstorage/v1"
-
-
-@pytest.fixture(scope="module")
-def storage(lab: Lab) -> Iterator[Storage]:
-    storage = Storage(lab)
-    yield storage
-    storage.machine.stop()
-
-
-@pytest.fixture(scope="module")
-def nodes(lab: Lab, storage: Storage) -> list[LabNode]:
-    return [LabNode(machine, storage) for machine in lab.nodes]
-
-
-@pytest.fixture
-def both(storage: Storage, nodes: list[LabNode]) -> Iterator[list[LabNode]]:
-    """The nodes, with a pool of each layout; nothing of it is left then."""
-    storage.begin()
-    yield nodes
-    for node in nodes:
-        node.forget()
-        node.pool = LAYOUTS[0]
 
 
 def choose(nodes: list[LabNode], layout: str) -> None:
@@ -195,4 +172,66 @@ def test_management_away(both: list[LabNode], storage: Storage) -> None:
     n1.ok("detach")
     assert n1.left() == []
     n1.ok("remove")
+    assert storage.datasets() == []
+
+
+ATTACH = ["comstar.target", "comstar.unit", "comstar.secret", "comstar.registered"]
+ATTACH += ["attach.reserved", "attach.exported", "attach.connected"]
+DETACH = ["detach.begun", "detach.disconnected", "detach.closed", "detach.terminated"]
+REMOVE = ["comstar.unit-deleted", "comstar.target-deleted", "comstar.unexported", "comstar.destroyed"]
+
+
+OTHERS = {"comstar.container", "comstar.held", "comstar.resized", "comstar.snapshot"}
+
+
+def test_every_point_is_covered() -> None:
+    code = "".join(path.read_text() for path in (CHECKOUT / "extstorage_common").rglob("comstar*.py"))
+    points = set(re.findall(r'crash_point\("([^"]+)"\)', code))
+    assert points == {point for point in (*ATTACH, *REMOVE, *OTHERS) if point.startswith("comstar.")}
+
+
+def dies(node: LabNode, point: str, action: str, volume: str = "v1", **variables: str) -> None:
+    """Let a call be killed at a point."""
+    result = node.call(action, volume, EXTSTORAGE_CRASH_AT=point, **variables)
+    assert result.status == 6, result
+    assert "signal 9" in result.stderr
+
+
+def test_killed_calls_are_finished(both: list[LabNode], storage: Storage) -> None:
+    n1, _ = both
+    dies(n1, "comstar.container", "create", VOL_SIZE="16")
+    assert "half-made" in n1.fails(4, "attach")
+    n1.create()
+    for point in ATTACH:
+        dies(n1, point, "attach")
+        n1.attach()
+        if point == "comstar.registered":
+            assert n1.write("data")
+        n1.ok("detach")
+        if point == "comstar.unit":
+            # The node is registered once; the next point is on the way there.
+            storage.run(f"stmfadm delete-hg ganeti-{n1.name}")
+    n1.attach()
+    dies(n1, "comstar.held", "open", VOL_OPEN_EXCLUSIVE="True")
+    assert n1.open().status == 0
+    dies(n1, "comstar.resized", "grow", VOL_SIZE="16", VOL_NEW_SIZE="24")
+    assert n1.grow(16, 24).status == 0
+    assert n1.size() == 24 * MIB
+    dies(n1, "comstar.snapshot", "snapshot", VOL_SNAPSHOT_NAME="v1.snap", VOL_SNAPSHOT_SIZE="24")
+    assert n1.snapshot().status == 0
+    for point in DETACH:
+        dies(n1, point, "detach")
+        n1.attach()
+        assert n1.read() == "data"
+    n1.ok("detach")
+    n1.ok("remove", "v1.snap")
+    for point in REMOVE:
+        n1.create("v2")
+        n1.attach("v2")
+        dies(n1, point, "remove", "v2")
+        if point != "comstar.destroyed":
+            n1.attach("v2")
+        n1.ok("remove", "v2")
+    n1.ok("remove")
+    assert n1.left() == []
     assert storage.datasets() == []

@@ -46,6 +46,8 @@ class View:
     host_group: str | None
     target_group: str | None
     lun: int
+    is_automatic: bool = False
+    """COMSTAR chose the number."""
 
     def overlaps(self, other: View) -> bool:
         """Whether an initiator at a target could see both."""

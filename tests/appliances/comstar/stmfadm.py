@@ -29,6 +29,9 @@ SERVICE = {
 class Stmfadm:
     """The command over the framework's state and the iSCSI targets."""
 
+    says_auto = False
+    """Some builds of Solaris 11 do not tell numbers that COMSTAR chose."""
+
     def __init__(self, stmf: Stmf, iscsi: Iscsi) -> None:
         self.stmf = stmf
         self.iscsi = iscsi
@@ -202,6 +205,7 @@ class Stmfadm:
             raise _failure("invalid target group")
         if any(one.overlaps(wanted) for one in self.stmf.views.get(guid.lower(), {}).values()):
             raise _failure("view entry exists")
+        wanted.is_automatic = number is None
         wanted.lun = int(number) if number is not None else self.stmf.free_lun(wanted)
         if any(view.lun == wanted.lun and view.overlaps(wanted) for _, view in self.stmf.all_views()):
             raise _failure("LUN already in use")
@@ -224,7 +228,8 @@ class Stmfadm:
             view = views[number]
             printed += f"View Entry: {number}\n"
             rows = {"Host group": view.host_group or "All", "Target group": view.target_group or "All"}
-            for name, value in {**rows, "LUN": str(view.lun)}.items():
+            hidden = self.says_auto and view.is_automatic
+            for name, value in {**rows, "LUN": "Auto" if hidden else str(view.lun)}.items():
                 printed += f"    {name:<13}: {value}\n"
         return printed
 

@@ -196,6 +196,16 @@ def test_lowest_free_lun(asked: Asked) -> None:
         assert f"LUN          : {number}\n" in asked.ok(f"stmfadm list-view -l 600144f{number:025x}")
 
 
+def test_number_that_some_builds_do_not_tell(asked: Asked, machine: Comstar) -> None:
+    machine.stmfadm.says_auto = True
+    asked.unit()
+    asked.unit("tank/w", OTHER)
+    asked.ok(f"stmfadm add-view {GUID}")
+    asked.ok(f"stmfadm add-view -n 7 {OTHER}")
+    assert "LUN          : Auto\n" in asked.ok(f"stmfadm list-view -l {GUID}")
+    assert "LUN          : 7\n" in asked.ok(f"stmfadm list-view -l {OTHER}")
+
+
 def test_lun_that_is_taken_or_too_high(asked: Asked) -> None:
     asked.unit()
     asked.unit("tank/w", OTHER)
