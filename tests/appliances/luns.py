@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 CONFIGFS = Path("/sys/kernel/config/target")
+SILENCE_SECONDS = 10
+"""After which an initiator that answers no more has no session."""
 NAA_DIGITS = 25
 """Digits of an NAA identity of type 6 after the type and the company, all that the kernel lets choose."""
 
@@ -225,6 +227,8 @@ class Kernel:
     def _ensure_initiator(self, target: Target, acl: Path, access: Access) -> None:
         if not acl.is_dir():
             acl.mkdir(parents=True)
+            for attribute in ("nopin_timeout", "nopin_response_timeout"):
+                (acl / "attrib" / attribute).write_text(str(SILENCE_SECONDS // 2))
             if login := access.login:
                 (acl / "auth/userid").write_text(login.user)
                 (acl / "auth/password").write_text(login.password)

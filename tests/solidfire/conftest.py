@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,11 +18,18 @@ from extstorage_common.transports import element
 from tests.appliances.solidfire import Cluster, Settings, sessions
 from tests.appliances.solidfire.certificates import Authority
 from tests.appliances.solidfire.disks import Disks
+from tests.appliances.solidfire.faults import switch_on
 from tests.appliances.solidfire.front import Front
 from tests.conftest import CHECKOUT, Node, Site
+from tests.lab.calls import compile_libraries
+from tests.lab.conftest import lab
+from tests.lab.lab import Lab
+from tests.solidfire.lab import LabNode, Storage
 
 if TYPE_CHECKING:
     from tests.appliances.solidfire.cluster import Object
+
+__all__ = ["lab"]
 
 PROVIDER = CHECKOUT / "providers/solidfire"
 TABLE = (*config.COMMON_OPTIONS, *SolidFireBackend.OPTIONS)
@@ -97,6 +104,10 @@ class Array:
         self.front.calls.clear()
         return called
 
+    def fault(self, kind: str, method: str, value: Any = None, times: int = 1, skip: int = 0) -> None:
+        """Let something go wrong with calls of a method."""
+        switch_on(self.front.faults, kind, method, value, times, skip)
+
     def stop(self) -> None:
         """Be silent."""
         self.front.stop()
@@ -128,6 +139,21 @@ def array(tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch)
     array.calls()
     yield array
     array.stop()
+
+
+@pytest.fixture(scope="session")
+def storage(lab: Lab) -> Iterator[Storage]:
+    """A cluster that a lab's storage node exports."""
+    compile_libraries()
+    storage = Storage(lab)
+    yield storage
+    storage.machine.stop()
+
+
+@pytest.fixture(scope="session")
+def nodes(lab: Lab, storage: Storage) -> list[LabNode]:
+    """The lab's nodes, with the provider."""
+    return [LabNode(machine, storage) for machine in lab.nodes]
 
 
 @pytest.fixture

@@ -244,8 +244,7 @@ def test_a_hint_that_comes_late_does_no_harm(array: Array) -> None:
 def test_a_change_that_was_cut_off_counts(array: Array, fails: str) -> None:
     volume = array.volume()
     open_volume(array, volume, "node1", exclusive=False)
-    error = {"kind": "error", "method": fails, "name": "xInternalError"}
-    array.front.faults.add(**error)
+    array.fault("error", fails, {"name": "xInternalError"})
     with pytest.raises(Exception, match="xInternalError"):
         open_volume(array, volume, "node2", exclusive=False)
     assert sorted(modes(array, volume)) == [("node1", SHARED), ("node2", SHARED)]

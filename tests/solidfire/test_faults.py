@@ -41,11 +41,11 @@ def test_these_are_all_the_methods_of_a_life(array: Array) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("effect", [False, True], ids=["before", "after"])
-def test_a_connection_is_cut(array: Array, method: str, effect: bool) -> None:
+@pytest.mark.parametrize("kind", ["drop", "cut"])
+def test_a_connection_is_cut(array: Array, method: str, kind: str) -> None:
     """The first call and the third; what was done is not done twice, what was not is done."""
-    array.front.faults.add(kind="cut", method=method, effect=effect)
-    array.front.faults.add(kind="cut", method=method, effect=effect, skip=1)
+    array.fault(kind, method)
+    array.fault(kind, method, skip=1)
     life(array)
     assert array.volumes() == []
     assert array.usernames() == ["ganeti", "ganeti-node-node1"]
@@ -55,7 +55,7 @@ def test_a_connection_is_cut(array: Array, method: str, effect: bool) -> None:
 @pytest.mark.parametrize("kind", ["status", "garbage"])
 @pytest.mark.parametrize("method", METHODS)
 def test_something_else_answers_for_a_moment(array: Array, method: str, kind: str) -> None:
-    array.front.faults.add(kind=kind, method=method)
+    array.fault(kind, method, 503)
     life(array)
     assert array.volumes() == []
 
@@ -64,22 +64,20 @@ def test_something_else_answers_for_a_moment(array: Array, method: str, kind: st
     "name", ["xDBVersionMismatch", "xNotPrimary", "xSliceNotRegistered", "XDBCONNECTIONLOSS"]
 )
 def test_errors_that_go_by_are_waited_out(array: Array, name: str) -> None:
-    array.front.faults.add(kind="error", method="CreateVolume", name=name, times=2)
+    array.fault("error", "CreateVolume", {"name": name}, times=2)
     array.volume()
     assert array.calls().count("CreateVolume") == 3
 
 
 def test_other_errors_are_not(array: Array) -> None:
-    array.front.faults.add(kind="error", method="CreateVolume", name="xInternalError", message="no luck")
+    array.fault("error", "CreateVolume", {"name": "xInternalError", "message": "no luck"})
     with pytest.raises(ElementError, match=r"the cluster refuses CreateVolume: no luck \(xInternalError\)"):
         array.volume()
     assert array.calls().count("CreateVolume") == 1
 
 
 def test_waiting_has_an_end(array: Array) -> None:
-    array.front.faults.add(
-        kind="error", name="xMaxClonesPerVolumeExceeded", times=1000, method="CreateVolume"
-    )
+    array.fault("error", "CreateVolume", {"name": "xMaxClonesPerVolumeExceeded"}, times=0)
     with pytest.raises(ElementError, match="xMaxClonesPerVolumeExceeded"):
         array.volume()
     assert array.calls().count("CreateVolume") == element.TRIES
@@ -93,7 +91,7 @@ def test_a_reader_is_told_so(array: Array) -> None:
 
 
 def test_a_slow_cluster_is_bounded_by_the_deadline(array: Array) -> None:
-    array.front.faults.add(kind="latency", method="ListVolumes", seconds=30)
+    array.fault("latency", "ListVolumes", 30)
     with pytest.raises(TimedOut, match="no answer within 1 s while the cluster was asked for ListVolumes"):
         array.backend(timeout="1").get_volume(NAME)
 
@@ -159,21 +157,18 @@ def test_no_secret_is_in_an_error(array: Array) -> None:
 
 def test_a_volume_that_is_deleted_meanwhile(array: Array) -> None:
     volume = array.volume()
-    array.front.faults.add(
-        kind="meanwhile", method="ModifyVolume", call="DeleteVolume", params={"volumeID": 1}
-    )
+    array.fault("meanwhile", "ModifyVolume", {"call": "DeleteVolume", "params": {"volumeID": 1}})
     with pytest.raises(ElementError, match="VolumeID 1 does not exist"):
         array.backend().extend_volume(volume, SIZE + 1)
 
 
 def test_a_second_create_of_the_name_meanwhile(array: Array) -> None:
     """Two calls at once: both look, both make; the one with the lower number has made it."""
-    array.front.faults.add(kind="latency", method="CreateVolume", seconds=0.2)
     account = array.cluster.result("GetAccountByName", username="ganeti")["account"]["accountID"]
     marked = {"ganeti": {"volume": NAME, "account": "ganeti", "token": "other", "state": 0}}
     told = {"name": NAME.replace(".", "-"), "accountID": account, "totalSize": 10**9, "enable512e": True}
     told["attributes"] = marked
-    array.front.faults.add(kind="meanwhile", method="CreateVolume", call="CreateVolume", params=told)
+    array.fault("meanwhile", "CreateVolume", {"call": "CreateVolume", "params": told})
     with pytest.raises(ExtStorageError, match="the volume exists already"):
         array.volume()
     assert [one["attributes"]["ganeti"]["token"] for one in array.volumes()] == ["other"]
@@ -182,11 +177,7 @@ def test_a_second_create_of_the_name_meanwhile(array: Array) -> None:
 def test_an_access_group_that_is_deleted_meanwhile(array: Array) -> None:
     volume = array.volume()
     array.attach(array.volume("other"), "node1")
-    array.front.faults.add(
-        kind="meanwhile",
-        method="AddVolumesToVolumeAccessGroup",
-        call="DeleteVolumeAccessGroup",
-        params={"volumeAccessGroupID": 1},
-    )
+    other = {"call": "DeleteVolumeAccessGroup", "params": {"volumeAccessGroupID": 1}}
+    array.fault("meanwhile", "AddVolumesToVolumeAccessGroup", other)
     array.attach(volume, "node1")
     assert array.backend().attached_nodes(volume) == ["node1"]

@@ -284,7 +284,7 @@ def test_a_copy_that_is_going_on_is_being_made(array: Array) -> None:
 
 def test_a_copy_that_fails_leaves_nothing(array: Array) -> None:
     volume = array.volume()
-    array.front.faults.add(kind="job", method="CloneVolume", name="xSliceNotRegistered", message="no slice")
+    array.fault("job", "CloneVolume", {"name": "xSliceNotRegistered", "message": "no slice"})
     with pytest.raises(CopyFailed, match="no slice"):
         array.backend().create_snapshot(volume, "copy", quiet)
     assert [one["volumeID"] for one in array.volumes()] == [1]

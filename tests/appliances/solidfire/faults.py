@@ -1,72 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults that can be switched on, each for a method and for a number of calls."""
+"""Faults of the modelled cluster, for requests that are written ``CreateVolume {"name": ...}``.
+
+The kinds, and what their value is::
+
+    error      {"name": ..., "message": ...}: the answer is this error
+    status     an HTTP status such as 503: the answer is that
+    garbage    the answer is no JSON
+    drop       the connection ends before the call takes effect
+    cut        the connection ends after the call took effect, without an answer
+    latency    seconds that the answer takes longer
+    meanwhile  {"call": ..., "params": ...}: somebody else calls that first
+    job        {"name": ..., "message": ...}: the copy that the call begins ends in this error
+"""
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass, field
 from typing import Any
 
-KINDS = ("error", "status", "cut", "latency", "garbage", "meanwhile", "job")
+from tests.appliances.faults import Fault, Faults
+
+KINDS = ("latency", "meanwhile", "drop", "status", "garbage", "error", "job", "cut")
 
 
-@dataclass
-class Fault:
-    """What goes wrong with calls of ``method`` (``*``: of any), ``times`` times.
-
-    ``error``: the answer is the error ``name``, ``message``. ``status``: it is an HTTP status, such as 503.
-    ``cut``: the connection ends without an answer; with ``effect`` *after* the call has been done.
-    ``latency``: the answer takes ``seconds`` longer. ``garbage``: it is no JSON. ``meanwhile``: before
-    the call, somebody else calls ``call`` with ``params``. ``job``: the copy that the call begins ends in the
-    error. With ``skip``, that many calls go well first.
-    """
-
-    kind: str
-    method: str = "*"
-    times: int = 1
-    skip: int = 0
-    name: str = ""
-    message: str = ""
-    status: int = 503
-    seconds: float = 0.0
-    effect: bool = False
-    call: str = ""
-    params: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"there is no fault {self.kind}")
+def switch_on(
+    faults: Faults, kind: str, method: str = "", value: Any = None, times: int = 1, skip: int = 0
+) -> None:
+    """Switch a fault of a method's calls on, or of all calls."""
+    if kind not in KINDS:
+        raise ValueError(f"there is no fault {kind}")
+    faults.add(Fault(kind, f"^{method} " if method else "", times, value, skip))
 
 
-class Faults:
-    """The faults that are switched on."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.pending: list[Fault] = []
-
-    def add(self, **members: Any) -> None:
-        """Switch one on."""
-        fault = Fault(**members)
-        with self.lock:
-            self.pending.append(fault)
-
-    def clear(self) -> None:
-        """Switch all off."""
-        with self.lock:
-            self.pending.clear()
-
-    def take(self, method: str) -> list[Fault]:
-        """The faults of one call, which count as used then."""
-        taken = []
-        with self.lock:
-            for fault in self.pending:
-                if fault.method not in ("*", method):
-                    continue
-                if fault.skip:
-                    fault.skip -= 1
-                elif fault.times:
-                    fault.times -= 1
-                    taken.append(fault)
-            self.pending = [fault for fault in self.pending if fault.times]
-        return taken
+def taken(faults: Faults, request: str) -> dict[str, Any]:
+    """The faults of one request: kind and value."""
+    found = [faults.take(kind, request) for kind in KINDS]
+    return {fault.kind: fault.value for fault in found if fault is not None}

@@ -13,12 +13,15 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+from tests.appliances.faults import Faults
 from tests.appliances.solidfire import information
 from tests.appliances.solidfire.cluster import MUTE, Cluster
-from tests.appliances.solidfire.faults import Fault, Faults
+from tests.appliances.solidfire.faults import taken
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.appliances.model import Model
 
 PATH = "/json-rpc/"
 UNAUTHORIZED = b"<html><body><h1>401 Unauthorized.</h1></body></html>"
@@ -26,15 +29,23 @@ SECONDS = 30
 
 
 class Front(ThreadingHTTPServer):
-    """Serves a cluster on an address; ``calls`` and ``connections`` remember what came."""
+    """Serves a cluster on an address; ``calls`` and ``connections`` remember what came, as the model does."""
 
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, cluster: Cluster, address: tuple[str, int], certificate: Path, key: Path) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        address: tuple[str, int],
+        certificate: Path,
+        key: Path,
+        model: Model | None = None,
+    ) -> None:
         super().__init__(address, Handler)
         self.cluster = cluster
-        self.faults = Faults()
+        self.model = model
+        self.faults = model.faults if model else Faults()
         self.calls: list[tuple[str, Any]] = []
         self.connections = 0
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -51,6 +62,8 @@ class Front(ThreadingHTTPServer):
         plain, peer = super().get_request()
         plain.settimeout(SECONDS)
         self.connections += 1
+        if self.model:
+            self.model.connections += 1
         return self.context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False), peer
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -128,8 +141,7 @@ class Handler(BaseHTTPRequestHandler):
             error = {"code": 500, "name": "xInvalidParameter", "message": "The request is not valid JSON-RPC"}
             self._send_json({"id": None, "error": error})
             return
-        self.server.calls.append((method, parameters))
-        faults = self.server.faults.take(method)
+        faults = self._note(method, parameters)
         if self._fails_first(faults, request):
             return
         if may_change or method.startswith(MUTE):
@@ -137,37 +149,39 @@ class Handler(BaseHTTPRequestHandler):
         else:
             message = f"Permission denied for {method}"
             response = {"error": {"code": 500, "name": "xPermissionDenied", "message": message}}
-        self._after(faults, response)
+        if "job" in faults and "result" in response:
+            self.server.cluster.asyncs[response["result"]["asyncHandle"]]["error"] = faults["job"]
+        if "cut" in faults:
+            raise Cut
         self._send_json({"id": request.get("id"), **response})
 
-    def _fails_first(self, faults: list[Fault], request: dict[str, Any]) -> bool:
-        """What goes wrong before the call is done; whether it is not to be done any more."""
-        for fault in faults:
-            if fault.kind == "latency":
-                time.sleep(fault.seconds)
-            elif fault.kind == "meanwhile":
-                self.server.cluster.result(fault.call, **fault.params)
-            elif fault.kind == "cut" and not fault.effect:
-                raise Cut
-            elif fault.kind == "status":
-                self._send(fault.status, b"<html><body>%d</body></html>" % fault.status, "text/html")
-                return True
-            elif fault.kind == "garbage":
-                self._send(200, b"<html>maintenance</html>", "text/html")
-                return True
-            elif fault.kind == "error":
-                error = {"code": 500, "name": fault.name, "message": fault.message or fault.name}
-                self._send_json({"id": request.get("id"), "error": error})
-                return True
-        return False
+    def _note(self, method: str, parameters: Any) -> dict[str, Any]:
+        """Remember a request; the faults that happen to it."""
+        request = f"{method} {json.dumps(parameters)}"
+        with self.server.cluster.lock:
+            self.server.calls.append((method, parameters))
+            if self.server.model:
+                self.server.model.requests.append(request)
+            return taken(self.server.faults, request)
 
-    def _after(self, faults: list[Fault], response: dict[str, Any]) -> None:
-        for fault in faults:
-            if fault.kind == "job" and "result" in response:
-                job = self.server.cluster.asyncs[response["result"]["asyncHandle"]]
-                job["error"] = {"name": fault.name, "message": fault.message}
-            elif fault.kind == "cut":
-                raise Cut
+    def _fails_first(self, faults: dict[str, Any], request: dict[str, Any]) -> bool:
+        """What goes wrong before the call is done; whether it is not to be done any more."""
+        time.sleep(faults.get("latency", 0))
+        if "meanwhile" in faults:
+            other = faults["meanwhile"]
+            self.server.cluster.result(other["call"], **other["params"])
+        if "drop" in faults:
+            raise Cut
+        if "status" in faults:
+            self._send(faults["status"], b"<html><body>out of order</body></html>", "text/html")
+        elif "garbage" in faults:
+            self._send(200, b"<html>maintenance</html>", "text/html")
+        elif "error" in faults:
+            error = {"code": 500, "message": "", **faults["error"]}
+            self._send_json({"id": request.get("id"), "error": error})
+        else:
+            return False
+        return True
 
     def _send_json(self, response: dict[str, Any]) -> None:
         self._send(200, json.dumps(response).encode(), "application/json")

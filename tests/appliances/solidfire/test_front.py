@@ -13,6 +13,7 @@ import requests
 
 from tests.appliances.solidfire.certificates import Authority
 from tests.appliances.solidfire.conftest import Bench
+from tests.appliances.solidfire.faults import switch_on
 from tests.appliances.solidfire.front import Front
 
 
@@ -88,8 +89,8 @@ def test_the_certificate_is_of_an_authority_that_nobody_knows(client: Client) ->
 
 def test_a_connection_is_cut_after_the_call_took_effect(client: Client, bench: Bench, front: Front) -> None:
     """3.4: retry safety; the fault that makes duplicates."""
-    front.faults.add(kind="cut", method="AddAccount", effect=True)
-    front.faults.add(kind="cut", method="RemoveAccount")
+    switch_on(front.faults, "cut", "AddAccount")
+    switch_on(front.faults, "drop", "RemoveAccount")
     with pytest.raises(requests.exceptions.ConnectionError):
         client.post({"method": "AddAccount", "params": {"username": "cut"}})
     account = bench.ok("GetAccountByName", username="cut")["account"]
@@ -100,10 +101,11 @@ def test_a_connection_is_cut_after_the_call_took_effect(client: Client, bench: B
 
 def test_other_faults(client: Client, bench: Bench, front: Front) -> None:
     """3.4: errors that go by; and what stands in front of a cluster that is being upgraded."""
-    front.faults.add(kind="error", name="xDBVersionMismatch", method="ListVolumes", times=2)
-    front.faults.add(kind="status", status=503, method="GetClusterInfo", skip=1)
-    front.faults.add(kind="garbage", method="GetLimits")
-    front.faults.add(kind="meanwhile", method="ListAccounts", call="AddAccount", params={"username": "other"})
+    switch_on(front.faults, "error", "ListVolumes", {"name": "xDBVersionMismatch"}, times=2)
+    switch_on(front.faults, "status", "GetClusterInfo", 503, skip=1)
+    switch_on(front.faults, "garbage", "GetLimits")
+    other = {"call": "AddAccount", "params": {"username": "other"}}
+    switch_on(front.faults, "meanwhile", "ListAccounts", other)
     for _ in range(2):
         assert client.post({"method": "ListVolumes"}).json()["error"]["name"] == "xDBVersionMismatch"
     assert "result" in client.post({"method": "ListVolumes"}).json()
@@ -112,7 +114,7 @@ def test_other_faults(client: Client, bench: Bench, front: Front) -> None:
     assert "maintenance" in client.post({"method": "GetLimits"}).text
     assert len(client.post({"method": "ListAccounts"}).json()["result"]["accounts"]) == 2
     with pytest.raises(ValueError, match="no fault"):
-        front.faults.add(kind="nonsense")
+        switch_on(front.faults, "nonsense")
 
 
 def test_what_came_is_remembered(client: Client, front: Front) -> None:
