@@ -12,8 +12,8 @@ the mapping's, each address of that node that watches this image or holds its lo
 
 from __future__ import annotations
 
-import calendar
 import time
+from datetime import datetime
 
 from extstorage_common.backends.rbd_client import host_of
 from extstorage_common.errors import FenceImpossible, ImageInUse, TimedOut
@@ -68,7 +68,7 @@ def is_alive(backend: RbdBackend, volume: Volume, holder: Holder) -> bool:
 
 def _seconds_since(holder: Holder) -> float:
     try:
-        return time.time() - calendar.timegm(time.strptime(holder.since, "%Y-%m-%dT%H:%M:%SZ"))
+        return time.time() - datetime.fromisoformat(holder.since).timestamp()
     except ValueError:
         return 0.0
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import calendar
+from datetime import UTC
 
 from extstorage_common import makers, records
 from extstorage_common.backends.base import Volume
@@ -40,6 +40,6 @@ def record_of(image: Any, name: str) -> Record | None:
 
 def is_of(image: Any, maker: Record) -> bool:
     """Whether the image came into being while this maker was at work."""
-    made = calendar.timegm(image.create_timestamp().timetuple())  # UTC, without saying so
+    made: float = image.create_timestamp().replace(tzinfo=UTC).timestamp()  # UTC, without saying so
     begun, until = int(maker.get("begun")), int(maker.get("until"))
     return begun - makers.CLOCK_SKEW <= made <= until + makers.CLOCK_SKEW

@@ -9,10 +9,10 @@ trash whose time has come: what an earlier one could not, since it was killed or
 
 from __future__ import annotations
 
-import calendar
 import os
 import sys
 import time
+from datetime import UTC
 
 from extstorage_common import config
 from extstorage_common.backends import rbd_state
@@ -82,9 +82,8 @@ def purge(client: Client) -> list[str]:
 
 
 def _is_due(entry: Any) -> bool:
-    return (
-        entry["source"] == "USER" and calendar.timegm(entry["deferment_end_time"].timetuple()) <= time.time()
-    )
+    until: float = entry["deferment_end_time"].replace(tzinfo=UTC).timestamp()
+    return bool(entry["source"] == "USER") and until <= time.time()
 
 
 def _purge_image(client: Client, image: str) -> str:
