@@ -154,3 +154,29 @@ def test_one_disk_is_cut_off_alone(site: KrbdSite, n1: KrbdNode) -> None:
     # The opening finds it out, and maps anew.
     assert n1.open("v1").status == 0
     assert n1.put(one, "written")
+
+
+def test_process_of_rbd_nbd_that_dies_is_replaced(site: KrbdSite, n1: KrbdNode) -> None:
+    site.set(n1, connector="rbd_nbd")
+    n1.create()
+    device = n1.attach()
+    assert n1.put(device, "kept")
+    n1.sh("kill -KILL $(cat /sys/block/nbd0/pid); while [ -e /sys/block/nbd0/pid ]; do sleep 0.01; done")
+    assert n1.get(device) != "kept"
+    assert n1.get(n1.attach()) == "kept"
+    assert n1.mappings() == ["v1"]
+    n1.ok("detach")
+    assert n1.mappings() == []
+
+
+def test_other_ways_to_talk_to_the_cluster(site: KrbdSite, n1: KrbdNode, n2: KrbdNode) -> None:
+    def talks(node: KrbdNode, mode: str) -> None:
+        site.set(node, ms_mode=mode)
+        node.create(mode)
+        device = node.attach(mode)
+        assert f"ms_mode={mode}" in node.sh("cat /sys/bus/rbd/devices/*/config_info") or mode == "legacy"
+        assert node.put(device, "heard")
+        assert node.get(device) == "heard"
+        node.ok("detach", mode)
+
+    at_once(lambda: talks(n1, "legacy"), lambda: talks(n2, "secure"))
