@@ -16,6 +16,7 @@ from extstorage_common.backends import comstar_state
 from extstorage_common.backends.base import Backend, Capabilities, Volume
 from extstorage_common.backends.comstar_commands import Machine
 from extstorage_common.backends.comstar_exports import SILENCE_SECONDS, Exports
+from extstorage_common.backends.comstar_options import OPTIONS
 from extstorage_common.backends.comstar_state import (
     COLUMNS,
     DISK,
@@ -32,7 +33,6 @@ from extstorage_common.backends.comstar_state import (
     dump_holders,
     dump_metadata,
 )
-from extstorage_common.config import AbsolutePath, Choice, Kind, Option, SecretFile, YesNo
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import (
     BadRequest,
@@ -45,7 +45,6 @@ from extstorage_common.errors import (
     VolumeIncomplete,
     VolumeNotFound,
 )
-from extstorage_common.targets.iscsi import CHARACTERS, Portals
 from extstorage_common.transports import ssh
 
 TYPE_CHECKING = False
@@ -94,89 +93,12 @@ class NotUnderstood(PoolUnreachable):
     template = "pool '{pool}' gave an answer that makes no sense to {command}"
 
 
-class DatasetName(Kind):
-    """The name of a ZFS filesystem, ``tank/ganeti``."""
-
-    expects = "the name of a ZFS filesystem, such as tank/ganeti"
-
-    def parse(self, text: str) -> str:
-        for part in text.split("/"):
-            if (
-                not part
-                or part[0] in "-."
-                or not all(c.isascii() and (c.isalnum() or c in "_.:-") for c in part)
-            ):
-                raise ValueError(text)
-        return text
-
-
-class IqnPrefix(Kind):
-    """How the names of targets begin."""
-
-    expects = "iqn., a year and a month, and a domain backwards, such as iqn.2026-01.org.example"
-
-    def parse(self, text: str) -> str:
-        if not text.startswith("iqn.") or len(text) > 150 or not CHARACTERS.issuperset(text.replace(":", "")):
-            raise ValueError(text)
-        return text
-
-
-class Word(Kind):
-    """One word."""
-
-    expects = "a word"
-
-    def parse(self, text: str) -> str:
-        if not text.isprintable() or text.startswith("-") or len(text.split()) != 1:
-            raise ValueError(text)
-        return text
-
-
 class ComstarBackend(Backend):
     """A filesystem of a ZFS pool, with a filesystem in it for each volume."""
 
     NAME = "comstar"
     CONNECTOR = "iscsi"
-    OPTIONS = (
-        *ssh.options(22, "ganeti"),
-        Option("dataset", DatasetName(), None, "the ZFS filesystem that the volumes are made in"),
-        Option(
-            "provisioning",
-            Choice("sparse", "reserved"),
-            "sparse",
-            "sparse: a volume takes space as it is written; reserved: it has it from the beginning",
-            owner=True,
-        ),
-        Option(
-            "layout",
-            Choice("target", "shared"),
-            "target",
-            "target: each volume has an iSCSI target of its own; shared: the pool's has a LUN a volume",
-        ),
-        Option("portals", Portals(), None, "the addresses for iSCSI, with ports if need be"),
-        Option(
-            "portal_group",
-            Word(),
-            "",
-            "COMSTAR's target portal group with just those addresses; by default a target is at all of them",
-        ),
-        Option("iqn", IqnPrefix(), "iqn.2026-01.org.ganeti.extstorage", "how the names of targets begin"),
-        Option("chap", YesNo(), "yes", "whether initiators must prove who they are"),
-        Option(
-            "chap_key_file",
-            SecretFile(),
-            "",
-            "a file of mode 0600 with a line of random text, from which the nodes' secrets are made; "
-            "the same for all nodes and for all pools of one machine",
-        ),
-        Option(
-            "secret_directory",
-            AbsolutePath(),
-            "/tmp",
-            "where, on the machine, a node's secret lies in a file of mode 0600 while it is registered",
-        ),
-        Option("pfexec", YesNo(), "yes", "run the commands with the user's rights profiles; root needs none"),
-    )
+    OPTIONS = OPTIONS
     CAPABILITIES = Capabilities(
         fences=True, liveness=True, clones="without copying", userspace=False, shared_open="yes"
     )
@@ -316,10 +238,7 @@ class ComstarBackend(Backend):
         self._make_container(name)
         crash_point("comstar.container")
         words = ["-s"] if self.pool["provisioning"] == "sparse" else []
-        made = self.machine.ask(
-            "zfs", "create", *words, "-V", str(size), "-o", f"{MADE}={self._made()}", self._disk(name)
-        )
-        self._check_made(made, name, size_mib)
+        self._make_disk(name, size_mib, "create", *words, "-V", str(size))
         return Volume(name, size)
 
     def _make_container(self, name: str) -> None:
@@ -345,9 +264,21 @@ class ComstarBackend(Backend):
             self.machine.do("zfs", "destroy", f"{state.container}{SNAPSHOT}{version}", unless=MISSING)
         self.machine.do("zfs", "destroy", state.container, unless=MISSING)
 
-    def _made(self) -> str:
+    def _make_disk(self, name: str, size_mib: int, *words: str) -> None:
+        """Let ``zfs WORDS`` make a volume's disk.
+
+        An answer that was lost is asked for again: the disk is ours if it says that we made it.
+        """
         kind = self.pool["provisioning"]
-        return "/".join((paths.cluster_name(), self.node, _now(), kind, self.pool["layout"]))
+        made = "/".join((paths.cluster_name(), self.node, _now(), kind, self.pool["layout"]))
+        command, *options = words
+        try:
+            ended = self.machine.ask("zfs", command, "-o", f"{MADE}={made}", *options, self._disk(name))
+        except ssh.AnswerLost:
+            if self._state(name).cell(MADE) != made:
+                raise
+        else:
+            self._check_made(ended, name, size_mib)
 
     def _check_made(self, ended: Ended, name: str, size_mib: int) -> None:
         """Raise what is wrong with making a disk, and leave nothing then."""
@@ -422,11 +353,9 @@ class ComstarBackend(Backend):
             # Of a call that was killed: nothing is a clone of it, or there would be the volume.
             self.machine.do("zfs", "destroy", snapshot, unless=MISSING)
             made = self.machine.ask("zfs", "snapshot", snapshot)
-        if not made.trouble:
-            crash_point("comstar.snapshot")
-            properties = ("-o", f"{MADE}={self._made()}", "-o", f"{ORIGIN}={volume.name}")
-            made = self.machine.ask("zfs", "clone", *properties, snapshot, self._disk(name))
         self._check_made(made, name, volume.size_mib)
+        crash_point("comstar.snapshot")
+        self._make_disk(name, volume.size_mib, "clone", "-o", f"{ORIGIN}={volume.name}", snapshot)
         return Volume(name, state.size)
 
     def origin(self, volume: Volume) -> str:
@@ -477,6 +406,8 @@ class ComstarBackend(Backend):
         if self.pool["chap"]:
             password = self.exports.password(initiator)
             data |= {"auth_method": "CHAP", "auth_username": initiator, "auth_password": password}
+        else:
+            data["auth_method"] = "None"
         return {"driver_volume_type": "iscsi", "data": data}
 
     def terminate_connection(self, volume: Volume, connector: Mapping[str, str]) -> None:
@@ -504,16 +435,19 @@ class ComstarBackend(Backend):
         """See ``comstar_state.py`` for why this is a compare-and-set."""
         assert isinstance(old.version, int)
         prefix = self._container(volume.name) + SNAPSHOT
-        mine = old.version + 1
-        words = ("-o", f"{HOLDERS}={dump_holders(new)}", f"{prefix}{mine}")
-        if self.machine.do("zfs", "snapshot", *words, unless=(THERE,)).trouble:
-            return False
+        mine, value = old.version + 1, dump_holders(new)
+        try:
+            words = ("-o", f"{HOLDERS}={value or '-'}", f"{prefix}{mine}")
+            if self.machine.do("zfs", "snapshot", *words, unless=(THERE,)).trouble:
+                return False
+        except ssh.AnswerLost:
+            pass  # whether it was made is seen next
         crash_point("comstar.held")
         versions = self._complete(volume.name).versions
         for version in versions:
             if version < max(versions):
                 self.machine.do("zfs", "destroy", f"{prefix}{version}", unless=MISSING)
-        return mine == max(versions)
+        return max(versions, default=0) == mine and versions[mine] == value
 
     def holder_address(self, volume: Volume, connector: Mapping[str, str]) -> str:
         return connector.get("initiator", "-")

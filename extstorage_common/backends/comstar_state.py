@@ -122,7 +122,7 @@ def parse(lines: Iterable[str], container: str) -> State | None:
 
 def dump_holders(entries: Sequence[Holder]) -> str:
     """Holders as one property's value."""
-    return " ".join(",".join((one.node, one.mode, one.address, one.since)) for one in entries) or "-"
+    return " ".join(",".join((one.node, one.mode, one.address, one.since)) for one in entries)
 
 
 def dump_metadata(text: str) -> str:

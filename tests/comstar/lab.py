@@ -7,11 +7,11 @@ import shlex
 from typing import TYPE_CHECKING
 
 from tests.appliances.running import InLab
-from tests.conftest import Node, Result
+from tests.conftest import Result, Scripts
 
 if TYPE_CHECKING:
     from tests.lab.lab import Lab
-    from tests.lab.node import Node as Machine
+    from tests.lab.node import Node
 
 KEY = "a line of random text for the secrets of nodes"
 PASSWORD = "secret"
@@ -31,8 +31,12 @@ layout = {first}
 [{second}]
 dataset = tank/{second}
 layout = {second}
+[open]
+dataset = tank/open
+chap = no
 """
 LAYOUTS = ("target", "shared")
+POOLS = (*LAYOUTS, "open")
 FORGET = """
 for link in $(ls -A /dev/ganeti-extstorage 2>/dev/null); do
     fuser -s -k $(readlink /dev/ganeti-extstorage/$link)
@@ -54,7 +58,7 @@ class Storage:
         """Begin with empty pools."""
         self.machine.call("reset")
         self.machine.order(clear=True)
-        for pool in LAYOUTS:
+        for pool in POOLS:
             self.run(f"zfs create tank/{pool}")
             self.run(f"zfs set org.ganeti.extstorage:pool=pool-{pool} tank/{pool}")
         self.machine.call("seen")
@@ -89,10 +93,10 @@ class Storage:
         return count
 
 
-class LabNode(Node):
+class LabNode(Scripts):
     """A node of the lab, with the provider."""
 
-    def __init__(self, machine: Machine, storage: Storage) -> None:
+    def __init__(self, machine: Node, storage: Storage) -> None:
         self.machine = machine
         self.name = machine.fqdn
         self.pool = LAYOUTS[0]

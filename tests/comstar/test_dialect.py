@@ -50,7 +50,7 @@ def test_commands_have_absolute_paths_and_a_known_language(site: Site) -> None:
 @pytest.mark.parametrize("kind", ["no-status", "flood", "noise"])
 def test_odd_answers(site: Site, kind: str) -> None:
     """Section 0.1: no exit status, long errors before the output; and a banner that nobody asked for."""
-    value = {"flood": 1 << 18, "noise": "Oracle Corporation\tSunOS 5.11\n", "no-status": None}[kind]
+    value = {"flood": 1 << 16, "noise": "Oracle Corporation\tSunOS 5.11\n", "no-status": None}[kind]
     site.machine.fault(kind, "", times=0, value=value)
     backend = site.backend()
     backend.create_volume("v1", 16)
@@ -134,7 +134,8 @@ def test_machine_that_is_away_is_unreachable_and_not_empty(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "after", ["zfs create", "create-lu", "create-tg", "add-tg-member", "create-target", "add-view"]
+    "after",
+    ["zfs create -o mountpoint", "create-lu", "create-tg", "add-tg-member", "create-target", "add-view"],
 )
 def test_connection_cut_after_a_command_took_effect(site: Site, after: str) -> None:
     site.machine.fault("cut", after)
@@ -146,11 +147,25 @@ def test_connection_cut_after_a_command_took_effect(site: Site, after: str) -> N
     else:
         pytest.fail("the fault did not happen")
     backend = site.backend()
-    if after == "zfs create":
+    if after.startswith("zfs create"):
         backend.create_volume("v1", 16)
     attach(backend)
     backend.delete_volume(backend.get_volume("v1"))
     assert site.run("stmfadm list-lu") == site.run("itadm list-target") == site.run("stmfadm list-tg") == ""
+
+
+def test_disk_whose_maker_got_no_answer_is_there(site: Site) -> None:
+    """Ganeti removes nothing after a create that failed, and a complete volume is never made anew."""
+    backend = site.backend()
+    site.machine.fault("cut", "zfs create .*-V")
+    volume = backend.create_volume("v1", 16)
+    site.machine.fault("cut", "zfs clone")
+    backend.create_snapshot(volume, "v1.snap", lambda: None)
+    assert backend.list_volumes() == ["v1", "v1.snap"]
+    site.machine.fault("drop", "zfs create .*-V")
+    with pytest.raises(Unreachable):
+        backend.create_volume("v2", 16)
+    backend.create_volume("v2", 16)
 
 
 @pytest.mark.parametrize("after", ["delete-lu", "delete-target", "delete-tg", "destroy -r"])

@@ -198,6 +198,7 @@ def test_without_chap(site: Site) -> None:
     backend = site.backend(chap="no", chap_key_file="")
     backend.create_volume("v1", 16)
     data = attach(backend)
+    assert data["auth_method"] == "None"
     assert "auth_password" not in data
     assert "none" in site.run(f"itadm list-target -v {data['target_iqn']}")
 

@@ -64,6 +64,19 @@ def test_attached_twice_and_lost(both: list[LabNode], storage: Storage) -> None:
     assert storage.left() == []
 
 
+def test_without_chap(both: list[LabNode]) -> None:
+    n1, _ = both
+    n1.pool = "open"
+    n1.create()
+    n1.attach()
+    assert n1.write("open")
+    n1.ok("detach")
+    n1.attach()
+    assert n1.read() == "open"
+    n1.ok("detach")
+    assert n1.left() == []
+
+
 def test_live_migration(both: list[LabNode]) -> None:
     n1, n2 = both
     n1.create()
