@@ -24,6 +24,7 @@ from tests.machines import MachineError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+DIGITS = 24
 BUILD = Path(__file__).with_name("layer-build")
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Layer:
         installed = Path("/var/lib/dpkg/status").read_bytes()
         parts = (BUILD.read_bytes(), self.recipe.read_bytes(), " ".join(self.packages).encode(), installed)
         digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
-        return cache_directory() / f"{self.name}-{digest[:24]}.tar"
+        return cache_directory() / f"{self.name}-{digest[:DIGITS]}.tar"
 
     @contextlib.contextmanager
     def archive(self, mark: str) -> Iterator[Path]:
@@ -88,7 +89,8 @@ class Layer:
             log.warning("no cache: %s can't be written", cached.parent)
             return made
         made.replace(cached)
-        for old in cached.parent.glob(f"{self.name}-*.tar"):
+        digest = "[0-9a-f]" * DIGITS
+        for old in cached.parent.glob(f"{self.name}-{digest}.tar"):
             if old != cached:
                 old.unlink(missing_ok=True)
         return cached

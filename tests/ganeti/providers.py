@@ -138,32 +138,33 @@ class Provider(ABC):
         """How many devices of the pools' volumes there are, on all nodes together."""
 
     @abstractmethod
-    def stray_device(self, node: Node, volume: str) -> contextlib.AbstractContextManager[None]:
-        """Let a node have one more device of a volume, which nobody knows of, for a while."""
-
-    @abstractmethod
-    def take_away(self) -> None:
-        """Let the storage be unreachable from every node, until ``bring_back``."""
-
-    @abstractmethod
-    def hang(self) -> None:
-        """Let every call that asks the storage sleep, until ``bring_back``."""
-
-    @abstractmethod
-    def bring_back(self) -> None:
-        """Undo :meth:`take_away` and :meth:`hang`."""
-
-    @abstractmethod
-    def overwrite(self, volume: str, text: str) -> None:
-        """Write into a volume at the storage, behind everybody's back."""
-
-    @abstractmethod
     def empty_pools(self) -> None:
         """Delete all volumes."""
 
     @abstractmethod
     def forget_pools(self) -> None:
         """Delete the pools."""
+
+    # --- the storage, on a bad day: for those rows only that have one -------------------------------
+
+    def stray_device(self, node: Node, volume: str) -> contextlib.AbstractContextManager[None]:
+        """Let a node have one more device of a volume, which nobody knows of, for a while."""
+        raise NotImplementedError
+
+    def take_away(self) -> None:
+        """Let the storage be unreachable from every node, until ``bring_back``."""
+        raise NotImplementedError
+
+    def hang(self) -> None:
+        """Let every call that asks the storage sleep, until ``bring_back``."""
+        raise NotImplementedError
+
+    def bring_back(self) -> None:  # noqa: B027 - nothing to undo
+        """Undo :meth:`take_away` and :meth:`hang`."""
+
+    def overwrite(self, volume: str, text: str) -> None:
+        """Write into a volume at the storage, behind everybody's back."""
+        raise NotImplementedError
 
     # --- the nodes --------------------------------------------------------------------------------
 

@@ -35,20 +35,25 @@ def restore(instance: Instance, backup: Node, node: Node) -> None:
 
 
 def test_backup(web: Instance, cluster: Cluster) -> None:
-    """backup export (with --noshutdown, with a stop, of a stopped instance), backup import."""
+    """backup export --noshutdown, backup import."""
     target, backups = cluster.nodes[1], cluster.nodes[-1]
     export(web, backups, "--noshutdown")
     web.runs()
-    web.write()
+    web.remove()
+    restore(web, backups, target)
+    web.runs()
+
+
+def test_backup_with_a_stop(web: Instance, cluster: Cluster) -> None:
+    """backup export with a stop, of a stopped instance."""
+    backups = cluster.nodes[-1]
     export(web, backups, "--shutdown-timeout=0")
     web.runs()
     web.stop()
     web.is_down()
     export(web, backups)
     web.is_down()
-    web.remove()
-    restore(web, backups, target)
-    web.runs()
+    web.gnt("startup")
 
 
 def test_backup_under_kvm(machine: Instance, cluster: Cluster) -> None:

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 LAYER = Layer("ganeti-lab", (*lab.LAYER.packages, *base.PACKAGES), base.LAYER.recipe)
 MEMORY = 768
+DISKS = "ganeti-lab-disks"
 SECONDS = 120  # within which Ganeti's daemons agree with each other
 SSHD = "/usr/sbin/sshd"
 DAEMONS = "/usr/lib/ganeti/daemon-util"
@@ -131,18 +134,18 @@ class LabCluster(Cluster):
     # --- disks that are kept ------------------------------------------------------------------------
 
     def _kept(self) -> dict[str, Path]:
-        """The disks of an initialised cluster of this kind, if there are all of them."""
-        disks = {node.machine.name: self._file(node) for node in self.nodes}
-        return disks if all(disk.exists() for disk in disks.values()) else {}
+        """The disks of an initialised cluster of this kind, if there are any."""
+        place = self._place()
+        return {node.machine.name: place / node.machine.name for node in self.nodes if place.exists()}
 
-    def _file(self, node: LabNode) -> Path:
-        """Where a node's disk is kept; a digest of what it depends on is in the name."""
+    def _place(self) -> Path:
+        """Where the disks are kept; a digest of what they depend on is in the name."""
         sources = [Path(str(module.__file__)) for module in (base, cluster, nodes, lab_node)]
         sources += [Path(__file__), *sorted(cluster.OS_DEFINITIONS.rglob("*.*"))]
         parts = [LAYER.cache_file.name, *self.hypervisors, str(len(self.nodes))]
         contents = [part.encode() for part in parts] + [source.read_bytes() for source in sources]
         digest = hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents))
-        return cache_directory() / f"ganeti-lab-{node.machine.name}-{digest.hexdigest()[:24]}.disk"
+        return cache_directory() / f"{DISKS}-{digest.hexdigest()[:24]}"
 
     def _make(self) -> None:
         """Initialise Ganeti, pull the plugs and keep the disks."""
@@ -152,26 +155,30 @@ class LabCluster(Cluster):
         self.on_all(lambda node: node.run(f"{DAEMONS} stop-all; rm -f /var/log/ganeti/*.log; sync"))
         for node in self.nodes:
             node.crash()
-            self._keep(node)
+        self._keep()
+        for node in self.nodes:
             node.machine.start()
         for node in self.nodes:
             node.machine.wait()
 
-    def _keep(self, node: LabNode) -> None:
-        """Keep a node's disk, and drop those that it replaces."""
-        kept = self._file(node)
+    def _keep(self) -> None:
+        """Keep the nodes' disks, all in one step, and drop those that they replace."""
+        place = self._place()
         try:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = kept.with_suffix(".unfinished")
-            unfinished.touch(mode=0o600)  # the cluster's keys are in it
-            node.machine.keep(unfinished)
-            unfinished.replace(kept)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            # The cluster's keys are on them: nobody else may look into such a directory.
+            with tempfile.TemporaryDirectory(prefix=f"{DISKS}-", dir=place.parent) as scratch:
+                made = Path(scratch) / "disks"
+                made.mkdir(mode=0o700)
+                for node in self.nodes:
+                    node.machine.keep(made / node.machine.name)
+                made.rename(place)
         except OSError as error:
             log.warning("no cache: %s", error)
             return
-        for old in kept.parent.glob(f"ganeti-lab-{node.machine.name}-*.disk"):
-            if old != kept:
-                old.unlink(missing_ok=True)
+        for old in place.parent.glob(f"{DISKS}-{'[0-9a-f]' * 24}"):
+            if old != place:
+                shutil.rmtree(old, ignore_errors=True)
 
     # --- daemons ------------------------------------------------------------------------------------
 
