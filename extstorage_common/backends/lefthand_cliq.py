@@ -87,7 +87,6 @@ class HasSnapshots(Busy):
 WORDS: tuple[tuple[str, type[ExtStorageError]], ...] = (
     ("already exists", AlreadyThere),
     ("clone point", IsClonePoint),
-    ("has snapshots", HasSnapshots),
     ("in use", InUse),
     ("connected", InUse),
     ("session", InUse),
@@ -108,17 +107,11 @@ class Response:
         return self.element.findall(kind)
 
 
-_shells: dict[tuple[object, ...], ssh.Shell] = {}
-"""The connections of this process, one to each array, which end with it."""
-
-
 class Cliq:
     """The command line of the array that a pool names."""
 
     def __init__(self, pool: Pool, deadline: Deadline) -> None:
-        key = tuple(pool[option] for option in ("address", "port", "user", "password_file", "key_file"))
-        self.shell = _shells.setdefault(key, ssh.Shell(pool, deadline))
-        self.shell.pool, self.shell.deadline = pool, deadline
+        self.shell = ssh.shell_of_call(pool, deadline, asks=True)
 
     def run(self, verb: str, **parameters: str) -> Response:
         """Run a command; questions that it would ask are answered beforehand.
@@ -205,6 +198,8 @@ def failure(verb: str, result: int, name: str, words: str) -> ExtStorageError:
     for sign, kind in WORDS:
         if sign in lower:
             return kind(verb=verb, reason=words)
+    if verb == "deleteVolume" and "snapshot" in lower:
+        return HasSnapshots(verb=verb, reason=words)
     if any(sign in lower for sign in NO_ROOM):
         return NoSpace(needed="more", free="too few", advice=f"{verb}: {words}")
     return CliqRefused(verb=verb, reason=words or "without a word", result=code)
