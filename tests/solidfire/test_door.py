@@ -146,6 +146,26 @@ def test_no_secret_is_anywhere(array: Array, node: Node) -> None:
         assert word not in told
 
 
+def test_verify_says_what_to_mend(array: Array, node: Node) -> None:
+    def verify(*checks: str, status: int = 0) -> str:
+        result = node.call("verify", NAME, *checks)
+        assert (result.status, result.stdout) == (status, ""), result
+        return result.stderr
+
+    assert verify("configuration", "cluster", "account", "service") == ""
+    configuration = node.site.config / "solidfire.conf"
+    configuration.write_text(array.text(account="other"))
+    assert "make it: gnt-storage pool init solidfire gold" in verify("account", status=8)
+    configuration.write_text(array.text(min_iops="500", max_iops="200"))
+    assert "min_iops 500, max_iops 200" in verify("service", status=2)
+    configuration.write_text(array.text(ca_file="-"))
+    assert "is not to be trusted" in verify("cluster", status=9)
+    configuration.write_text(array.text(fingerprint="12:34"))
+    assert "64 hexadecimal digits" in verify("cluster", status=3)
+    configuration.write_text(array.text(addres="1"))
+    assert "did you mean 'address'?" in verify("configuration", status=3)
+
+
 def run(array: Array, node: Node, *words: str) -> str:
     """What the administrator's command prints."""
     command = [sys.executable, "-m", "gnt_storage", *words]

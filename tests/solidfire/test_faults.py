@@ -52,6 +52,23 @@ def test_a_connection_is_cut(array: Array, method: str, kind: str) -> None:
     assert len(array.cluster.groups) == 2
 
 
+def test_what_was_made_before_its_answer_got_lost_is_not_made_again(array: Array) -> None:
+    """Two volumes of one name are legal, so a second call would make a second one."""
+    array.fault("cut", "CreateVolume")
+    volume = array.volume()
+    array.fault("cut", "CloneVolume")
+    array.backend().create_snapshot(volume, "copy", lambda: None)
+    assert [one["volumeID"] for one in array.volumes()] == [1, 2]
+
+
+def test_an_opening_whose_answer_got_lost_is_still_the_first(array: Array) -> None:
+    """Else the node would trust what it cached before another one wrote."""
+    volume = array.volume()
+    array.fault("cut", "AddAccount")
+    assert holders.open_volume(array.backend(), volume, True, "-", ())
+    assert not holders.open_volume(array.backend(), volume, True, "-", ())
+
+
 @pytest.mark.parametrize("kind", ["status", "garbage"])
 @pytest.mark.parametrize("method", METHODS)
 def test_something_else_answers_for_a_moment(array: Array, method: str, kind: str) -> None:
