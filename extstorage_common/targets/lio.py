@@ -50,6 +50,8 @@ ACL_ATTRIBUTES = {
     "nopin_timeout": str(NOPIN_SECONDS),
     "nopin_response_timeout": str(NOPIN_RESPONSE_SECONDS),
 }
+UNMAPPING = ("emulate_tpu", "emulate_tpws")
+"""Two ways to unmap. Newer targets tell so little of the first one that newer initiators take the second."""
 NO_SESSION = "No active iSCSI Session"
 
 
@@ -191,7 +193,8 @@ def _ensure_object(export: Export) -> None:
     _write(f"{export.object}/wwn/vpd_unit_serial", export.serial)
     _write(f"{export.object}/enable", "1")
     try:
-        _write(f"{export.object}/attrib/emulate_tpu", "1")
+        for name in UNMAPPING:
+            _write(f"{export.object}/attrib/{name}", "1")
     except OSError as error:
         # A device that can't discard.
         if error.errno not in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):

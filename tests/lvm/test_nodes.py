@@ -49,6 +49,23 @@ def test_nodes_need_neither_lvm_nor_a_target(n1: Client) -> None:
         n1.sh("mount -t configfs configfs /sys/kernel/config; umount /usr/sbin/lvm")
 
 
+def test_the_storage_machine_is_a_node_itself(box: Box) -> None:
+    """It reaches its own export. A guest's copy of a disk of our group does no harm, as ours are named."""
+    address = box.machine.addresses[1]
+    box.configure(f"[thin]\nvolume_group = vg0\nportals = {address}\nphysical_volumes = /dev/loop0\n")
+    try:
+        assert box.script("create", VOL_SIZE="16") == ""
+        assert box.script("attach") == ""
+        box.sh(f"dd if=/dev/loop0 of={LINK} bs=1M count=4 oflag=direct; blockdev --flushbufs {LINK}")
+        assert box.script("create", "v2", VOL_SIZE="16") == ""
+        assert box.lvs() == {"v1", "v2"}
+        assert box.script("detach") == ""
+        assert box.exported() == {}
+        box.sh("dd if=/dev/vg0/v1 bs=512 skip=1 count=1 | grep -q LABELONE")
+    finally:
+        box.sh("iscsiadm -m node -u; rm -rf /etc/iscsi/nodes/*", check=False)
+
+
 def test_attached_twice(n1: Client) -> None:
     n1.create()
     assert n1.attach() == n1.attach() == LINK
