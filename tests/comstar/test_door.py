@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from extstorage_common import config
+from extstorage_common.backends.comstar import ComstarBackend
 from tests.appliances.running import Native
 from tests.comstar.conftest import Site
 from tests.conftest import CHECKOUT, Node
@@ -144,3 +146,15 @@ def test_pool_init(site: Site, door: Door, machine: Native, tmp_path: Path) -> N
     ]
     assert said[0] == said[1]
     assert site.run("zfs get -H -o value mountpoint tank/new") == "none\n"
+
+
+def test_sample_configuration_is_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("EXTSTORAGE_CONFIG_DIR", str(CHECKOUT / "docs/examples"))
+    configuration = config.load("comstar")
+    table = (*config.COMMON_OPTIONS, *ComstarBackend.OPTIONS)
+    configuration.check_names(table)
+    pools = {name: configuration.pool(name, table, {}) for name in configuration.pool_names()}
+    assert {name: pool["provisioning"] for name, pool in pools.items()} == {
+        "gold": "sparse",
+        "reserved": "reserved",
+    }

@@ -24,7 +24,7 @@ def test_missing_status_is_not_taken_for_success(site: Site) -> None:
     backend = site.backend()
     site.machine.fault("no-status", "zfs create")
     site.trouble("^zfs create", "cannot create 'tank/ganeti/v1': I/O error")
-    with pytest.raises(Refused):
+    with pytest.raises(Refused, match="I/O error"):
         backend.create_volume("v1", 16)
 
 
