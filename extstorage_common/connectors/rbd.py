@@ -100,23 +100,24 @@ class RbdConnector(Connector):
         return ""
 
     def _map(self, data: Mapping[str, Any]) -> None:
-        options = [
-            f"name={data['user']}",
-            f"key={KEY_NAME}.{data['image']}",
-            "noshare",
-            f"mount_timeout={max(1, min(MOUNT_SECONDS, int(self.deadline.left())))}",
-        ]
-        if data["ms_mode"] != "legacy":
-            options.append(f"ms_mode={data['ms_mode']}")
-        if data["namespace"]:
-            options.append(f"_pool_ns={data['namespace']}")
-        _add_key(f"{KEY_NAME}.{data['image']}", data["keyring"], data["user"])
-        monitors = ",".join(data["monitors"])
-        line = f"{monitors} {','.join(options)} {data['pool']} {data['image']} -"
+        what = f"mapping image {data['image']}"
+        if not data["monitors"]:
+            other = "prefer-crc" if data["ms_mode"] == "legacy" else "legacy"
+            reason = f"no monitor has an address for ms_mode = {data['ms_mode']}; try {other}"
+            raise SystemRefused(what=what, reason=reason)
+        _add_key(_key_name(data), data["keyring"], data["user"])
+        monitors, options = ",".join(data["monitors"]), ",".join(self._options(data))
         try:
-            _write(f"{BUS}/add_single_major", line)
+            _write(f"{BUS}/add_single_major", f"{monitors} {options} {data['pool']} {data['image']} -")
         except OSError as error:
-            raise SystemRefused(what=f"mapping image {data['image']}", reason=_map_reason(error)) from error
+            raise SystemRefused(what=what, reason=_map_reason(error)) from error
+
+    def _options(self, data: Mapping[str, Any]) -> list[str]:
+        seconds = max(1, min(MOUNT_SECONDS, int(self.deadline.left())))
+        options = [f"name={data['user']}", f"key={_key_name(data)}", "noshare", f"mount_timeout={seconds}"]
+        options += [f"ms_mode={data['ms_mode']}"] if data["ms_mode"] != "legacy" else []
+        options += [f"_pool_ns={data['namespace']}"] if data["namespace"] else []
+        return options
 
     def _wait_for_node(self, device: str) -> None:
         for _ in self.deadline.attempts():
@@ -132,7 +133,9 @@ class RbdConnector(Connector):
         try:
             self.flush(device)
         except SystemRefused:
-            pass  # this node was cut off: what it has not written is lost already
+            if _is_alive(device):
+                raise
+            # This node was cut off: what it has not written is lost already.
         until_hung = self.deadline.left() - UNMAP_SECONDS
         number = os.path.basename(_directory(device))
         for _ in self.deadline.attempts(BUSY_SECONDS):
@@ -234,6 +237,10 @@ def _is_alive(device: str) -> bool:
     except OSError:
         return False
     return blockdevices.answers_read(device)
+
+
+def _key_name(data: Mapping[str, Any]) -> str:
+    return f"{KEY_NAME}.{data['image']}"
 
 
 def _add_key(name: str, keyring: str, user: str) -> None:

@@ -97,6 +97,12 @@ class KrbdSite:
         told: dict[str, Any] = json.loads(self.rbd("status", f":{image}", "--format", "json"))
         return [one["address"] for one in told["watchers"]]
 
+    def cut_off(self, image: str) -> None:
+        """Put the clients that have an image open on the blocklist."""
+        for client in self.watchers(image):
+            self.ceph.mon("osd blocklist", blocklistop="add", addr=client)
+        self.ceph.wait_until(lambda: not self.watchers(image))
+
     def blocklisted(self) -> str:
         """The clients that are cut off."""
         return self.ceph.mon("osd blocklist ls").decode()

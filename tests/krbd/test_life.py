@@ -147,13 +147,24 @@ def test_one_disk_is_cut_off_alone(site: KrbdSite, n1: KrbdNode) -> None:
     n1.create("v2")
     one, other = n1.attach("v1"), n1.attach("v2")
     assert site.watchers("v1") == [n1.client(one)]
-    site.ceph.mon("osd blocklist", blocklistop="add", addr=n1.client(one))
+    site.cut_off("v1")
     assert not n1.put(one, "lost")
     assert n1.put(other, "kept")
     assert n1.get(other) == "kept"
-    # The opening finds it out, and maps anew.
-    assert n1.open("v1").status == 0
-    assert n1.put(one, "written")
+
+
+def test_opening_finds_out_that_the_node_was_cut_off(site: KrbdSite) -> None:
+    def is_mapped_anew(node: KrbdNode, volume: str) -> None:
+        node.create(volume)
+        device = node.attach(volume)
+        assert node.put(device, "kept", block=1)
+        site.cut_off(volume)
+        assert not node.put(device, "lost")
+        assert node.open(volume).status == 0
+        assert node.put(device, "written")
+        assert node.get(device, block=1) == "kept"
+
+    with_both(site, is_mapped_anew)
 
 
 def test_process_of_rbd_nbd_that_dies_is_replaced(site: KrbdSite, n1: KrbdNode) -> None:
