@@ -47,7 +47,7 @@ from extstorage_common.errors import (
     VolumeNotFound,
 )
 from extstorage_common.targets import lio
-from extstorage_common.targets.iscsi import Portals
+from extstorage_common.targets.iscsi import CONNECTOR_OPTION, Portals, connectors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ class LvmBackend(Backend):
             "whether a thin volume may be larger than the pool's free space; its writes may fail later",
         ),
         Option("portals", Portals(), None, "the addresses of this machine, with ports if need be, for iSCSI"),
+        CONNECTOR_OPTION,
         Option(
             "physical_volumes",
             Words(),
@@ -134,6 +135,10 @@ class LvmBackend(Backend):
         if action == "create" and pool["provisioning"] == "thin":
             return False
         return action in (("remove",) if pool["wipe"] == "remove" else ("create", "grow"))
+
+    @classmethod
+    def connectors_of(cls, pool: Pool) -> tuple[str, ...]:
+        return connectors(pool)
 
     # --- the pool ---------------------------------------------------------------------------------
 

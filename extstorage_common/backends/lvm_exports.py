@@ -86,7 +86,9 @@ class Exports:
             lvm_state.save(self.lvm.group, row.lv, state)
         crash_point("lvm.noted")
         export = self.bring_about(row, state)
-        return _connection(row, export, state.attachments[node])
+        connection = _connection(row, export, state.attachments[node])
+        connection["data"]["connector"] = self.lvm.pool["connector"]
+        return connection
 
     def revoke(self, row: Row, node: str) -> None:
         """Export the volume to this node no more; its session has ended then. Raises Refused."""

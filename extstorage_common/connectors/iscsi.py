@@ -1,238 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Disks over iSCSI through one portal, by Open-iSCSI's ``iscsiadm`` and sysfs.
+"""Disks over iSCSI: through one portal by our own small functions, through several by os-brick.
 
-A session that is not logged in waits for a target that may have fenced this node, and would come back with
-secrets that no longer count; it is ended, and a new one begun with those just given. Where one target has
-many volumes, a session belongs to all of them, and ends with the last.
+The connection decides: how many portals it has, or ``connector``, where it says ``os-brick``.
 """
 
 from __future__ import annotations
 
-import os
-
-from extstorage_common import blockdevices, bounded, paths
-from extstorage_common.connectors import iscsi_records, iscsi_sessions, scsi
-from extstorage_common.connectors.base import Connector
-from extstorage_common.connectors.iscsi_records import Portal
-from extstorage_common.crash import crash_point
-from extstorage_common.errors import DeviceBusy, NodeUnfit, SystemRefused, Unreachable
-from extstorage_common.locks import Lock
-from extstorage_common.transports.local import ENVIRONMENT
+from extstorage_common.connectors.iscsi_portal import PortalConnector
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from typing import Any
 
-    from extstorage_common.connectors.iscsi_sessions import Session
-
-INITIATOR_NAME = "/etc/iscsi/initiatorname.iscsi"
-SOCKETS = "/proc/net/unix"
-DAEMON = "@ISCSIADM_ABSTRACT_NAMESPACE"
-"""Where ``iscsid`` listens, or systemd for it."""
-SCAN_SECONDS = 5.0
-ANSWER_SECONDS = 15.0
-"""The kernel notices within ten seconds that a target is silent."""
-BUSY_SECONDS = 3.0
-UDEV = ("(udev-worker)", "systemd-udevd")
+OS_BRICK = "os-brick"
 
 
-class DiskNotThere(Unreachable):
-    template = "target {target} has no disk {lun} for this node; look whether the storage exports it"
-
-
-class IscsiConnector(Connector):
-    """A disk of one target, behind one portal, as ``/dev/sd<x>``."""
+class IscsiConnector(PortalConnector):
+    """A disk as ``/dev/sd<x>`` or, with several paths, as ``/dev/dm-<n>``."""
 
     NAME = "iscsi"
-    KEEP = ("target_portal", "target_iqn", "target_lun", "wwn")
 
-    @classmethod
-    def validate_connector(cls) -> None:
-        directories = ENVIRONMENT["PATH"].split(":")
-        if not any(os.access(f"{directory}/iscsiadm", os.X_OK) for directory in directories):
-            raise NodeUnfit(reason="iscsiadm is not installed; install open-iscsi")
-        initiator_name()
-        with open(SOCKETS, encoding="ascii", errors="replace") as file:
-            if not any(line.rstrip("\n").endswith(DAEMON) for line in file):
-                raise NodeUnfit(reason="iscsid is not running; start it: systemctl enable --now iscsid")
+    def _way(self, data: Mapping[str, Any]) -> PortalConnector:
+        """The connector for a connection, or for what was kept of one: of several portals, a text."""
+        portals = data.get("target_portals", ())
+        if isinstance(portals, str) or len(portals) > 1 or data.get("connector") == OS_BRICK:
+            # Whoever has one portal does not pay for the import.
+            from extstorage_common.connectors.os_brick import OsBrickConnector
 
-    def get_connector_properties(self) -> dict[str, str]:
-        return {"initiator": initiator_name(), "boot": paths.boot_id()}
+            return OsBrickConnector(self.deadline)
+        return PortalConnector(self.deadline)
+
+    def kept(self, data: Mapping[str, Any]) -> dict[str, str]:
+        return self._way(data).kept(data)
 
     def connect_volume(self, data: Mapping[str, Any], known: str, remember: Callable[[str], None]) -> str:
-        """The device's name is the kernel's choice, so it can't be remembered before it is there.
-
-        A call that is killed leaves what ``cleanup_connection`` finds by the target's name.
-        """
-        portal, lun = _way(data)
-        with self._lock(portal):
-            session = self._session(portal, lun, data)
-            device = self._disk(session, portal, lun, data["wwn"])
-            scsi.wait_for_size(device, data["size"], self.deadline)
-        return device
-
-    def _lock(self, portal: Portal) -> Lock:
-        return Lock(portal.iqn, "connecting or disconnecting a disk of this target", self.deadline)
-
-    def _session(self, portal: Portal, lun: int, data: Mapping[str, Any]) -> Session:
-        session = iscsi_sessions.find(portal)
-        if session is not None and session.is_logged_in():
-            return session
-        if session is not None:
-            self._end_silent(session, portal, lun)
-        iscsi_records.write(portal, data)
-        crash_point("iscsi.recorded")
-        session = iscsi_sessions.begin(portal, self.deadline)
-        crash_point("iscsi.logged_in")
-        return session
-
-    def _end_silent(self, session: Session, portal: Portal, lun: int) -> None:
-        """End a session that waits for its target, unless disks of other volumes wait with it."""
-        if session.luns().keys() - {lun}:
-            raise iscsi_sessions.PortalUnreachable(portal=portal, target=portal.iqn)
-        self._refuse_users(session.disk(lun))
-        session.end(self.deadline)
-
-    def _disk(self, session: Session, portal: Portal, lun: int, wwn: str) -> str:
-        self._drop_other(session, lun, wwn)
-        for _ in self.deadline.attempts(SCAN_SECONDS):
-            if lun not in session.luns():
-                session.scan(lun)
-            device = session.disk(lun)
-            if device and scsi.is_ready(device):
-                scsi.check_identity(device, wwn)
-                return device
-        raise DiskNotThere(target=portal.iqn, lun=lun)
-
-    def _drop_other(self, session: Session, lun: int, wwn: str) -> None:
-        """Remove a disk that the target had under this number before, if nobody uses it."""
-        device = session.disk(lun)
-        if not device:
-            return
-        scsi.rescan(device)
-        if scsi.wwid(device) != wwn:
-            if self.users({}, device):
-                scsi.check_identity(device, wwn)
-            session.remove(lun)
-
-    # --- disconnecting ----------------------------------------------------------------------------
-
-    def disconnect_volume(
-        self, kept: Mapping[str, str], device: str, identity: Sequence[tuple[str, str]]
-    ) -> None:
-        self.cleanup_connection(kept)
+        return self._way(data).connect_volume(data, known, remember)
 
     def cleanup_connection(self, kept: Mapping[str, str]) -> None:
-        portal, lun = _way(kept)
-        with self._lock(portal):
-            self._leave_portal(portal, lun, kept["wwn"])
-
-    def _leave_portal(self, portal: Portal, lun: int, wwn: str) -> None:
-        session = iscsi_sessions.find(portal)
-        if session is not None:
-            self._leave(session, portal, lun, wwn)
-        if iscsi_sessions.find(portal) is None:
-            iscsi_records.remove(portal)
-
-    def _leave(self, session: Session, portal: Portal, lun: int, wwn: str) -> None:
-        """Flush and remove our disk, or log out where nobody else has part in the session.
-
-        A disk that has another name by now is left alone.
-        """
-        luns, device = session.luns(), session.disk(lun)
-        if device and scsi.wwid(device) != wwn:
-            return
-        self._refuse_users(device)
-        answers = session.is_logged_in() and (not device or self._flushes(device))
-        if not luns.keys() - {lun} and not iscsi_records.is_foreign(portal):
-            session.end(self.deadline)
-        elif lun in luns:
-            if not answers:
-                iscsi_sessions.write(f"{luns[lun]}/state", "offline")
-            session.remove(lun)
-
-    def _refuse_users(self, device: str) -> None:
-        """Raise DeviceBusy while anything of this node uses the device.
-
-        udev looks into every device that appears, and is let finish, but it can't with a disk that does not
-        answer.
-        """
-        users: list[str] = []
-        for _ in self.deadline.attempts(BUSY_SECONDS):
-            users = self.users({}, device) if device else []
-            if not users:
-                return
-        if users := [user for user in users if not user.startswith(UDEV)]:
-            raise DeviceBusy(device=device, users=", ".join(users))
-
-    def _flushes(self, device: str) -> bool:
-        return bounded.succeeds(lambda: blockdevices.flush(device), self.deadline, ANSWER_SECONDS)
-
-    # --- while it is connected --------------------------------------------------------------------
+        self._way(kept).cleanup_connection(kept)
 
     def is_volume(self, kept: Mapping[str, str], device: str) -> bool:
-        return scsi.wwid(device) == kept["wwn"]
+        return self._way(kept).is_volume(kept, device)
 
     def extend_volume(self, data: Mapping[str, Any], device: str) -> None:
-        portal, _ = _way(data)
-        scsi.check_identity(device, data["wwn"])
-        session = iscsi_sessions.find(portal)
-        if session is None or not session.is_logged_in():
-            raise iscsi_sessions.PortalUnreachable(portal=portal, target=portal.iqn)
-        scsi.wait_for_size(device, data["size"], self.deadline)
-        scsi.check_identity(device, data["wwn"])
+        self._way(data).extend_volume(data, device)
 
     def is_connected(self, data: Mapping[str, Any], device: str) -> bool:
-        portal, lun = _way(data)
-        session = iscsi_sessions.find(portal)
-        if session is None or not session.is_logged_in() or session.disk(lun) != device:
-            return False
-
-        def answers() -> bool:
-            scsi.rescan(device)
-            return blockdevices.answers_read(device)
-
-        is_alive = bounded.succeeds(answers, self.deadline, ANSWER_SECONDS)
-        return is_alive and scsi.wwid(device) == data["wwn"] and blockdevices.size(device) == data["size"]
-
-    def identity(self, device: str) -> list[tuple[str, str]]:
-        """The name that no other disk has; the kernel keeps what the disk said when it came."""
-        return [(scsi.wwid_file(device), name)] if (name := scsi.wwid(device)) else []
-
-    def is_coherent(self, device: str) -> bool:
-        return True
-
-    def flush(self, device: str) -> None:
-        if not self._flushes(device):
-            raise SystemRefused(what=f"flushing {device}", reason="its storage does not answer, or refuses")
-
-    def invalidate(self, kept: Mapping[str, str], device: str) -> None:
-        blockdevices.drop_cache(device)
+        return self._way(data).is_connected(data, device)
 
     def users(self, kept: Mapping[str, str], device: str) -> list[str]:
-        """Not multipathd: it looks at every disk, but keeps nothing of it."""
-        users = blockdevices.users(device) if device else []
-        return [user for user in users if not user.startswith("multipathd (")]
-
-
-def initiator_name() -> str:
-    """The name of this node as an initiator. Raises NodeUnfit."""
-    try:
-        with open(INITIATOR_NAME, encoding="utf-8", errors="replace") as file:
-            lines = [line.strip() for line in file]
-    except FileNotFoundError:
-        lines = []
-    for line in lines:
-        key, _, name = line.partition("=")
-        if key.strip() == "InitiatorName" and name.strip():
-            return name.strip()
-    raise NodeUnfit(reason=f"{INITIATOR_NAME} does not say InitiatorName=; install or configure open-iscsi")
-
-
-def _way(data: Mapping[str, Any]) -> tuple[Portal, int]:
-    """The portal, and the number of the disk, of a connection or of what was kept of it."""
-    return Portal(str(data["target_iqn"]), str(data["target_portal"])), int(data["target_lun"])
+        return self._way(kept).users(kept, device)
 
 
 CONNECTOR = IscsiConnector

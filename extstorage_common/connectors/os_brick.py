@@ -14,7 +14,7 @@ from contextlib import ExitStack
 
 from extstorage_common import blockdevices, bounded, guests
 from extstorage_common.connectors import iscsi_records, iscsi_sessions, multipath, os_brick_library, scsi
-from extstorage_common.connectors.iscsi import ANSWER_SECONDS, SOCKETS, IscsiConnector
+from extstorage_common.connectors.iscsi_portal import ANSWER_SECONDS, SOCKETS, PortalConnector
 from extstorage_common.connectors.iscsi_records import Portal
 from extstorage_common.errors import ExtStorageError, NodeUnfit, WrongDevice
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 MULTIPATHD = "@/org/kernel/linux/storage/multipathd"
 
 
-class OsBrickConnector(IscsiConnector):
+class OsBrickConnector(PortalConnector):
     """A disk behind one portal or more, as ``/dev/sd<x>`` or ``/dev/dm-<n>``."""
 
     NAME = "os_brick"
@@ -56,6 +56,7 @@ class OsBrickConnector(IscsiConnector):
 
     def connect_volume(self, data: Mapping[str, Any], known: str, remember: Callable[[str], None]) -> str:
         ways = _ways(data)
+        self.validate_connector()
         with self._locks(ways):
             live = self._begin_sessions(ways, data)
             self._announce(live, data["wwn"])
@@ -176,12 +177,6 @@ class OsBrickConnector(IscsiConnector):
         is_alive = bounded.succeeds(answers, self.deadline, ANSWER_SECONDS)
         is_right = self.is_volume({"wwn": data["wwn"]}, device)
         return is_alive and is_right and blockdevices.size(device) == data["size"]
-
-    def identity(self, device: str) -> list[tuple[str, str]]:
-        if not multipath.is_map(device):
-            return super().identity(device)
-        name = blockdevices.content(multipath.uuid_file(device))
-        return [(multipath.uuid_file(device), name)] if name else []
 
 
 def _ways(data: Mapping[str, Any]) -> list[Way]:

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
-from extstorage_common.config import Words
+from extstorage_common.config import Choice, Option, Words
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from extstorage_common.config import Pool
 
 PORT = 3260
 CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-")
@@ -41,3 +45,17 @@ class Portals(Words):
             raise ValueError(word)
         parsed = ip_address(address)
         return f"[{parsed}]:{port}" if parsed.version == 6 else f"{parsed}:{port}"
+
+
+CONNECTOR_OPTION = Option(
+    "connector",
+    Choice("iscsiadm", "os-brick"),
+    "iscsiadm",
+    "how nodes connect where there is one portal: by iscsiadm alone, or by os-brick, as with several",
+)
+
+
+def connectors(pool: Pool) -> tuple[str, ...]:
+    """The connectors that nodes need for a pool that has ``portals`` and ``CONNECTOR_OPTION``."""
+    several = len(pool["portals"] or ()) > 1 or pool["connector"] == "os-brick"
+    return ("iscsi", "os_brick") if several else ("iscsi",)

@@ -25,7 +25,7 @@ def daemon(lab: Lab) -> Iterator[None]:
 
 @pytest.fixture
 def node(lab: Lab, daemon: None) -> Iterator[Initiator]:
-    initiator = Initiator(lab.nodes[0], "os_brick")
+    initiator = Initiator(lab.nodes[0])
     yield initiator
     leftovers = initiator.leftovers()
     initiator.node.run("multipath -F", check=False)
@@ -47,7 +47,7 @@ def paths(node: Initiator, device: str) -> int:
 
 
 def test_it_comes_grows_and_goes(node: Initiator, wide: Disk) -> None:
-    node.call("validate_connector")
+    Initiator(node.node, "os_brick").call("validate_connector")
     device = node.connect(wide.let_in(node.node))
     assert device.startswith("/dev/dm-")
     assert paths(node, device) == 2
@@ -146,8 +146,9 @@ def test_killed_while_connecting(node: Initiator, wide: Disk) -> None:
 
 
 def test_one_portal_on_request(node: Initiator, disk: Disk) -> None:
-    data = disk.let_in(node.node)
+    data = {**disk.let_in(node.node), "connector": "os-brick"}
     device = node.connect(data)
+    assert "target_portals" in node.call("kept", data)
     assert device.startswith("/dev/sd")
     assert node.call("is_connected", data, device)
     node.disconnect(data, device)
