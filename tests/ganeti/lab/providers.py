@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tests.appliances.running import InLab
 from tests.ceph.cluster import POOL, Ceph
 from tests.ganeti.providers import Provider
 
@@ -164,8 +165,53 @@ class RbdProvider(KernelProvider):
         self._directory.cleanup()
 
 
+class ApplianceProvider(KernelProvider):
+    """A provider for an array, which the storage machine models; the disks that it exports are real."""
+
+    options: ClassVar[tuple[str, ...]] = ()
+
+    def install(self, package: Path) -> None:
+        self.array = InLab(self.name, self.cluster.lab, *self.options)
+        super().install(package)
+
+    def _install_on(self, node: Node, package: Path) -> None:
+        super()._install_on(node, package)
+        for name, text in {"known_hosts": self.array.known_hosts(), "password": "secret\n"}.items():
+            node.put(f"{CONFIG}/{name}", text, mode=0o600)
+
+    def pool_options(self, name: str) -> str:
+        return (
+            f"address = {self.array.address}\nport = {self.array.port}\npassword_file = {CONFIG}/password\n"
+        )
+
+    def is_fenced(self, node: Node, volume: str) -> None:
+        """Its session was ended, and none came since."""
+        initiator = next(one.machine.initiator for one in self.cluster.nodes if one is node)
+        sessions = [one for target, one in self.array.order(sessions=True) if volume in target]
+        assert sessions
+        assert initiator not in sessions
+
+    def forget_pools(self) -> None:
+        self.array.stop()
+
+
+class LefthandProvider(ApplianceProvider):
+    """The provider ``lefthand``."""
+
+    name = "lefthand"
+
+    def pool_options(self, name: str) -> str:
+        return super().pool_options(name) + "cluster = c1\ntimeout = 100\n"
+
+    def volumes(self, name: str = "") -> list[str]:
+        return sorted(self.array.call("state")["volumes"])
+
+    def empty_pools(self) -> None:
+        self.array.call("reset")
+
+
 FULL: list[type[Provider]] = [LvmProvider]
 """Those for which the rows of test_matrix are run."""
 
-SHORT: list[type[Provider]] = [RbdProvider]
+SHORT: list[type[Provider]] = [RbdProvider, LefthandProvider]
 """Those for which test_golden is enough: the rest of what they do is tried by other tests."""
