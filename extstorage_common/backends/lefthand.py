@@ -37,7 +37,7 @@ from extstorage_common.errors import (
     VolumeIncomplete,
     VolumeNotFound,
 )
-from extstorage_common.targets.iscsi import Portals
+from extstorage_common.targets.iscsi import CONNECTOR_OPTION, Portals, connectors
 from extstorage_common.transports import ssh
 
 TYPE_CHECKING = False
@@ -112,6 +112,7 @@ class LeftHandBackend(Backend):
             "the addresses for iSCSI, with ports if need be; by default the array is asked for the cluster's "
             "virtual addresses, which costs a command",
         ),
+        CONNECTOR_OPTION,
         Option(
             "naa_prefix",
             Digits(),
@@ -145,6 +146,10 @@ class LeftHandBackend(Backend):
         self.cliq = Cliq(pool, deadline)
         self.exports = Exports(self.cliq, pool, deadline)
         self._rows: dict[str, Row] = {}
+
+    @classmethod
+    def connectors_of(cls, pool: Pool) -> tuple[str, ...]:
+        return connectors(pool)
 
     # --- the pool ---------------------------------------------------------------------------------
 

@@ -140,6 +140,7 @@ class Exports:
             "target_portals": list(portals),
             "target_iqns": [row.iqn] * len(portals),
             "target_luns": [0] * len(portals),
+            "connector": self.pool["connector"],
             "access_mode": "rw",
             "encrypted": False,
             "discard": False,

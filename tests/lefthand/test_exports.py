@@ -44,6 +44,7 @@ def test_the_connection(site: ArraySite, one: LeftHandBackend) -> None:
         "auth_method": "CHAP",
         "auth_username": server["chap_name"],
         "auth_password": server["target_secret"],
+        "connector": "iscsiadm",
         "access_mode": "rw",
         "encrypted": False,
         "discard": False,

@@ -23,8 +23,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture(scope="session")
 def exporting(lab: Lab) -> Iterator[InLab]:
-    """The array, with one virtual address."""
-    array = InLab("lefthand", lab)
+    """The array, with one virtual address; it exports at another one, too."""
+    array = InLab("lefthand", lab, "--vips 10.78.1.10", portals="10.78.1.10:3260,10.78.2.10:3260")
     yield array
     array.stop()
 

@@ -202,6 +202,23 @@ def test_without_chap(site: LabSite, n1: LefthandNode) -> None:
     assert n1.left() == []
 
 
+def test_two_virtual_addresses(site: LabSite, n1: LefthandNode) -> None:
+    """Both are used, and make one device."""
+    site.array.call("facts", vips=["10.78.1.10", "10.78.2.10"])
+    n1.sh("multipathd && until multipathd show status >/dev/null 2>&1; do sleep 0.05; done")
+    n1.create()
+    device = n1.attach()
+    assert n1.sh("ls /sys/class/iscsi_session | wc -l") == "2"
+    assert n1.sh(f"ls /sys/block/$(basename $(readlink -f {device}))/slaves | wc -l") == "2"
+    assert n1.put(device, "x")
+    assert n1.grow(16, 32).status == 0
+    assert n1.size(device) == 32 * MIB
+    n1.ok("detach")
+    n1.sh("multipathd shutdown")
+    assert n1.left() == []
+    assert site.sessions() == []
+
+
 def test_volumes_in_use_are_not_deleted(site: LabSite, n1: LefthandNode) -> None:
     """By the array's own word: somebody else's access, which our removal does not know."""
     n1.create()
