@@ -37,6 +37,8 @@ MEMORY = 768
 DISKS = "ganeti-lab-disks"
 SECONDS = 120  # within which Ganeti's daemons agree with each other
 SSHD = "/usr/sbin/sshd"
+# The daemon is in the background before it listens.
+LISTENS = "for i in $(seq 600); do ss -Hltn sport = :1811 | grep -q . && exit; sleep 0.1; done; exit 1"
 DAEMONS = "/usr/lib/ganeti/daemon-util"
 log = logging.getLogger(__name__)
 
@@ -84,7 +86,7 @@ class LabNode(Node):
 
     def start_node(self) -> None:
         """Start what an init system would on each node."""
-        self.run(f"{SSHD} && {DAEMONS} start ganeti-noded")
+        self.run(f"{SSHD} && {DAEMONS} start ganeti-noded && {LISTENS}")
 
     def start_master(self) -> None:
         """Start what an init system would on the master; it asks the other nodes whether it is that."""
