@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``gnt-storage conformance`` with krbd, on nodes with kernels of their own.
+
+Half of the cases use the nodes in the other order, so that both kernels have work. By default these are the
+cases in which the device matters; tests/rbd has them all, with volumes without a device.
+``EXTSTORAGE_ALL_CASES=1`` takes all but those with the storage away, which is tried in test_holders.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import shlex
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from tests.conftest import CHECKOUT
+from tests.lab.calls import THERE, at_once
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.krbd.conftest import KrbdNode, KrbdSite
+
+DEVICES = (
+    *("attach-prints-*", "detach-takes-the-device-away", "two-attaches-at-once", "busy-device-stays"),
+    *("size-is-exact", "grow-shows-at-once", "new-volume-is-zero", "grown-space-is-zero"),
+    *("data-*", "volumes-are-separate", "snapshot-is-a-volume", "one-detach-leaves-the-other"),
+    *("ganeti-startup", "ganeti-grow-running", "ganeti-export-running"),
+    *("ganeti-migrate", "ganeti-migrate-memory-fails", "ganeti-start-elsewhere"),
+)
+NOT_DEAD = ("ganeti-failover-dead-node", "ganeti-migrate-cleanup")
+"""Their other node is believed dead and is not, so the volume is not taken from it; they allow that."""
+PROVIDER = CHECKOUT / "providers/rbd"
+COMMAND = [sys.executable, "-m", "gnt_storage", "conformance", str(PROVIDER), "--strict", "--json"]
+
+
+def test_krbd_keeps_the_rules(site: KrbdSite, n1: KrbdNode, n2: KrbdNode) -> None:
+    for node in (n1, n2):
+        # The provider's directory has the same path everywhere.
+        node.sh(f"mkdir -p {CHECKOUT.parent}; ln -sfn {THERE} {CHECKOUT}")
+    cases = _cases()
+    halves = at_once(
+        lambda: _conformance(cases[::2], [n1, n2]),
+        lambda: _conformance(cases[1::2], [n2, n1]),
+    )
+    results = {one["case"]: one for half in halves for one in half}
+    others = {name: one for name, one in results.items() if one["outcome"] != "passed"}
+    wrong = [f"{name}: {one['seen']}" for name, one in others.items() if name not in NOT_DEAD]
+    assert not wrong, "\n".join(wrong)
+    assert {one["outcome"] for one in others.values()} <= {"refused by provider"}
+    assert sorted(results) == sorted(cases)
+    assert site.images() == []
+    for node in (n1, n2):
+        assert node.mappings() == []
+        assert node.left() == []
+
+
+def _cases() -> list[str]:
+    names = [case["case"] for case in _gnt_storage("--list")["cases"]]
+    if os.environ.get("EXTSTORAGE_ALL_CASES"):
+        return [name for name in names if not name.startswith("away-")]
+    return [name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in DEVICES)]
+
+
+def _conformance(cases: Sequence[str], nodes: Sequence[KrbdNode]) -> list[dict[str, Any]]:
+    words = [word for case in cases for word in ("--case", case)]
+    for node in nodes:
+        words += ["--node", f"{node.name}={shlex.join(node.machine.prefix)}"]
+    results: list[dict[str, Any]] = _gnt_storage(*words)["results"]
+    return results
+
+
+def _gnt_storage(*words: str) -> dict[str, Any]:
+    done = subprocess.run([*COMMAND, *words], cwd=CHECKOUT, check=False, capture_output=True, text=True)
+    assert done.stdout, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
