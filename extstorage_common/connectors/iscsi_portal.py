@@ -34,7 +34,8 @@ SCAN_SECONDS = 5.0
 ANSWER_SECONDS = 15.0
 """The kernel notices within ten seconds that a target is silent."""
 BUSY_SECONDS = 3.0
-UDEV = ("(udev-worker)", "systemd-udevd")
+UDEV = ("(udev-worker)", "systemd-udevd", "scsi_id", "multipath", "partx")
+"""udev, and the programs that it runs on a disk that appears; none of them keeps anything of it."""
 
 
 class DiskNotThere(Unreachable):
@@ -136,7 +137,7 @@ class PortalConnector(Connector):
             iscsi_records.remove(portal)
 
     def _leave(self, session: Session, portal: Portal, lun: int, wwn: str) -> None:
-        """Flush and remove our disk, or log out where nobody else has part in the session.
+        """Flush our disk, then log out, or remove only the disk where others have part in the session.
 
         A disk that has another name by now is left alone.
         """
@@ -144,13 +145,17 @@ class PortalConnector(Connector):
         if device and scsi.wwid(device) != wwn:
             return
         self._refuse_users(device)
-        answers = session.is_logged_in() and (not device or self._flushes(device))
+        if device and session.is_logged_in():
+            self._flushes(device)
         if not luns.keys() - {lun} and not iscsi_records.is_foreign(portal):
             session.end(self.deadline)
-        elif lun in luns:
-            if not answers:
-                iscsi_sessions.write(f"{luns[lun]}/state", "offline")
-            session.remove(lun)
+        else:
+            self._remove(session, portal, lun)
+
+    def _remove(self, session: Session, portal: Portal, lun: int) -> None:
+        """Remove a disk; if its target is away, the kernel does so when that has come back or is given up."""
+        if not bounded.succeeds(lambda: session.remove(lun), self.deadline, ANSWER_SECONDS):
+            raise iscsi_sessions.PortalUnreachable(portal=portal, target=portal.iqn)
 
     def _refuse_users(self, device: str) -> None:
         """Raise DeviceBusy while anything of this node uses the device.

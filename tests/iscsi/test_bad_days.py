@@ -12,7 +12,7 @@ from tests.iscsi.conftest import Disk, Failure, Initiator, wait_until
 if TYPE_CHECKING:
     from tests.lab.lab import Lab
 
-LOGIN_SECONDS = 20.0
+LOGIN_SECONDS = 30.0
 """What a login that gets no answer takes at most, with all that is around it."""
 
 
