@@ -18,10 +18,17 @@ from __future__ import annotations
 import fnmatch
 
 from extstorage_common import makers, paths
-from extstorage_common.backends import rbd_clones, rbd_fence, rbd_making, rbd_purge, rbd_state
+from extstorage_common.backends import (
+    rbd_clones,
+    rbd_fence,
+    rbd_headers,
+    rbd_making,
+    rbd_purge,
+    rbd_state,
+)
 from extstorage_common.backends.base import Backend, Capabilities, Holder, Holders, Volume
 from extstorage_common.backends.rbd_client import Client, host_of
-from extstorage_common.backends.rbd_images import ImageVolume, is_of, record_of
+from extstorage_common.backends.rbd_images import KEY, ImageVolume, is_of, parse
 from extstorage_common.backends.rbd_options import FEATURES, OPTIONS
 from extstorage_common.backends.rbd_state import Attached, State
 from extstorage_common.crash import crash_point
@@ -140,17 +147,24 @@ class RbdBackend(Backend):
 
     def find(self, name: str) -> ImageVolume | None:
         """The volume; None where there is no image. Raises ForeignImage, VolumeIncomplete."""
-        image = self.open_image(name)
-        if image is None:
+        header = rbd_headers.read(self.client, name, KEY)
+        if header is None:
             return None
+        record = None if header.text is None else parse(header.text, name)
+        if record is None:
+            raise self._no_volume(name)
+        return ImageVolume(name, header.size, header.image, header.features, record)
+
+    def _no_volume(self, name: str) -> ForeignImage | VolumeIncomplete:
+        """What an image without our metadata is: a stranger's, or half-made."""
+        maker = rbd_state.maker(self.client, name)
+        image = self.open_image(name) if maker is not None else None
+        if maker is None or image is None:
+            return ForeignImage(pool=self.pool.name)
         with image, self.client.answers(f"looking at image {name}"):
-            record = record_of(image, name)
-            if record is None:
-                maker = rbd_state.maker(self.client, name)
-                if maker is None or not is_of(image, maker):
-                    raise ForeignImage(pool=self.pool.name)
-                raise VolumeIncomplete(pool=self.pool.name, maker=makers.text(maker))
-            return ImageVolume(name, image.size(), image.id(), image.features(), record)
+            if not is_of(image, maker):
+                return ForeignImage(pool=self.pool.name)
+        return VolumeIncomplete(pool=self.pool.name, maker=makers.text(maker))
 
     def image(self, volume: Volume) -> ImageVolume:
         """The volume with what its image says; one that came from another node has its name only."""
@@ -238,15 +252,17 @@ class RbdBackend(Backend):
 
     def delete_volume(self, volume: Volume) -> None:
         image = self.image(volume).image
-        rbd_clones.refuse_clones(self, volume)
-        rbd_fence.cut_off_attachments(self, volume, rbd_state.read(self.client, image))
-        crash_point("rbd.cut-off")
-        rbd_fence.refuse_clients(self, volume)
+        opened = self.open_image(volume.name)
+        if opened is not None:
+            with opened:
+                rbd_clones.refuse_clones(self, volume, opened)
+                rbd_fence.cut_off_attachments(self, volume, rbd_state.read(self.client, image))
+                crash_point("rbd.cut-off")
+                rbd_fence.refuse_clients(self, volume, opened)
         with self.client.answers(f"moving image {volume.name} to the trash"):
             try:
-                self.client.rbd.RBD().trash_move(
-                    self.client.ioctx, volume.name, self.pool["trash_days"] * DAY
-                )
+                days = self.pool["trash_days"]
+                self.client.rbd.RBD().trash_move(self.client.ioctx, volume.name, days * DAY)
             except self.client.rbd.ImageNotFound:
                 pass
         crash_point("rbd.in-trash")

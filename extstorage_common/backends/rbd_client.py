@@ -50,32 +50,25 @@ _FOR_THE_CALLER = (
 _CONNECTIONS: dict[tuple[object, ...], Any] = {}
 
 
-def ceph_modules() -> tuple[Any, Any]:
-    """``rados`` and ``rbd``. Raises NodeUnfit.
+def ceph_module(name: str) -> Any:
+    """``rados`` or ``rbd``. Raises NodeUnfit.
 
     The door runs Python without any directory of packages; Debian's is added for this import alone,
     since every later import would search it.
     """
     try:
-        return _import()
+        return sys.modules.get(name) or __import__(name)
     except ModuleNotFoundError:
         pass
     sys.path.append(DIST_PACKAGES)
     try:
-        return _import()
+        return __import__(name)
     except ModuleNotFoundError:
         raise NodeUnfit(
             reason="Python can't import rados and rbd; install them: apt install python3-rados python3-rbd"
         ) from None
     finally:
         sys.path.remove(DIST_PACKAGES)
-
-
-def _import() -> tuple[Any, Any]:
-    import rados
-    import rbd
-
-    return rados, rbd
 
 
 class Client:
@@ -99,12 +92,12 @@ class Client:
     @property
     def rados(self) -> Any:
         """The module ``rados``."""
-        return ceph_modules()[0]
+        return ceph_module("rados")
 
     @property
     def rbd(self) -> Any:
-        """The module ``rbd``."""
-        return ceph_modules()[1]
+        """The module ``rbd``, without which most calls can do."""
+        return ceph_module("rbd")
 
     @property
     def cluster(self) -> Any:
@@ -226,8 +219,9 @@ class Answers:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
             return
-        rados, rbd = ceph_modules()
-        if not isinstance(error, (rados.Error, rbd.Error)):
+        # Whatever was not imported has raised nothing.
+        modules = [sys.modules[name] for name in ("rados", "rbd") if name in sys.modules]
+        if not any(isinstance(error, module.Error) for module in modules):
             return
         number = getattr(error, "errno", None) or 0
         pool = self.client.pool

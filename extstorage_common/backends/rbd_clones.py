@@ -91,15 +91,12 @@ def discard_snapshot(backend: RbdBackend, parent: str, name: str) -> None:
             _remove_snapshot(backend, image, PREFIX + name)
 
 
-def refuse_clones(backend: RbdBackend, volume: Volume) -> None:
+def refuse_clones(backend: RbdBackend, volume: Volume, image: Any) -> None:
     """Raise HasClones if there are clones, or snapshots that somebody made.
 
     Clones are flattened where the configuration says so; those in the trash themselves do not count.
     """
-    image = backend.open_image(volume.name)
-    if image is None:
-        return
-    with image, backend.client.answers(f"looking for clones of {volume.name}"):
+    with backend.client.answers(f"looking for clones of {volume.name}"):
         snapshots = list(image.list_snaps())
         if not snapshots:
             return

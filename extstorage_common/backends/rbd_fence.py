@@ -136,20 +136,16 @@ def cut_off_attachments(backend: RbdBackend, volume: Volume, state: State) -> No
             cut_off(backend, volume, attached.address, attached.host)
 
 
-def refuse_clients(backend: RbdBackend, volume: Volume) -> None:
+def refuse_clients(backend: RbdBackend, volume: Volume, image: Any) -> None:
     """Raise ImageInUse while the image has clients that are no attachments; waits for those that are silent.
 
     Ceph would move the image to the trash under them.
     """
-    image = backend.open_image(volume.name)
-    if image is None:
-        return
-    with image:
-        clients = _watching(backend, image)
-        if clients and not _all_answer(backend, image):
-            for _ in backend.deadline.attempts(WATCH_SECONDS):
-                clients = _watching(backend, image)
-                if not clients:
-                    break
+    clients = _watching(backend, image)
+    if clients and not _all_answer(backend, image):
+        for _ in backend.deadline.attempts(WATCH_SECONDS):
+            clients = _watching(backend, image)
+            if not clients:
+                break
     if clients:
         raise ImageInUse(clients=", ".join(sorted(clients)), image=backend.spec(volume.name))

@@ -31,10 +31,14 @@ class ImageVolume(Volume):
 def record_of(image: Any, name: str) -> Record | None:
     """What the volume ``name`` was made with; None if the image is none (a clone has its parent's)."""
     try:
-        text = image.metadata_get(KEY)
+        return parse(image.metadata_get(KEY), name)
     except KeyError:
         return None
-    record = records.parse(text.encode(), TITLE, f"the metadata of image {name}")
+
+
+def parse(text: str, name: str) -> Record | None:
+    """The record that ``text`` is; None if it is another volume's."""
+    record = records.parse(text.encode("utf-8", "surrogateescape"), TITLE, f"the metadata of image {name}")
     return record if record.get("name") == name else None
 
 

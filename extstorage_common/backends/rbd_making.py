@@ -10,8 +10,9 @@ from __future__ import annotations
 import time
 
 from extstorage_common import makers, paths, records
-from extstorage_common.backends import rbd_clones, rbd_fence, rbd_state
+from extstorage_common.backends import rbd_clones, rbd_fence, rbd_headers, rbd_state
 from extstorage_common.backends.rbd_images import KEY, TITLE, ImageVolume, is_of, record_of
+from extstorage_common.backends.rbd_options import FEATURES
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import (
     Busy,
@@ -102,12 +103,22 @@ def _finish(backend: RbdBackend, name: str, lines: Sequence[tuple[str, str]]) ->
         *lines,
     ]
     record = records.Record(TITLE, said)
-    image = backend.open_image(name, read_only=False)
-    if image is None:
+    header = rbd_headers.read(backend.client, name, KEY)
+    if header is None:
         raise VolumeNotFound(where=f"pool '{backend.pool.name}': it was removed while it was made")
+    text = record.dump().decode("utf-8", "backslashreplace")
+    if header.features & FEATURES["journaling"]:
+        _write_by_journal(backend, name, text)
+    else:
+        rbd_headers.write_metadata(backend.client, header.image, KEY, text)
+    return ImageVolume(name, header.size, header.image, header.features, record)
+
+
+def _write_by_journal(backend: RbdBackend, name: str, text: str) -> None:
+    """So that a mirror gets it, too."""
+    image = backend.open_image(name, read_only=False)
     with image, backend.client.answers(f"writing the metadata of image {name}"):
-        image.metadata_set(KEY, record.dump().decode("utf-8", "backslashreplace"))
-        return ImageVolume(name, image.size(), image.id(), image.features(), record)
+        image.metadata_set(KEY, text)
 
 
 def _refuse_image(backend: RbdBackend, name: str) -> None:

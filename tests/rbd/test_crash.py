@@ -3,14 +3,23 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from tests.conftest import CHECKOUT
 from tests.rbd.conftest import RbdNode, RbdSite
 
 KILLED = 6
 MAKING = ["rbd.making-begun", "rbd.making", "rbd.made"]
 CLONING = ["rbd.making-begun", "rbd.snapshot", "rbd.cloned", "rbd.making", "rbd.made"]
 REMOVING = ["remove.reserved", "rbd.cut-off", "rbd.in-trash"]
+
+
+def test_every_point_is_covered() -> None:
+    modules = (CHECKOUT / "extstorage_common/backends").glob("rbd*.py")
+    points = set(re.findall(r'crash_point\("([^"]+)"\)', "".join(path.read_text() for path in modules)))
+    assert points == {*MAKING, *CLONING, *REMOVING} - {"remove.reserved"}
 
 
 @pytest.mark.parametrize("point", MAKING)

@@ -129,3 +129,16 @@ def test_without_object_map(site: RbdSite, n1: RbdNode) -> None:
     n1.ok("detach")
     n1.ok("remove")
     assert site.is_empty()
+
+
+def test_journaling(site: RbdSite, n1: RbdNode) -> None:
+    """Where all that changes goes through a journal, for a mirror."""
+    site.set(image_features="layering,exclusive-lock,journaling")
+    n1.create()
+    assert "journaling" in features(site)
+    assert "name v1" in site.rbd("image-meta", "list", ":v1")
+    n1.put(1)
+    assert n1.shows(1)
+    n1.ok("detach")
+    n1.ok("remove")
+    assert site.is_empty()

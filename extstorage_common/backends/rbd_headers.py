@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the header of an image says, asked of the OSD itself.
+
+Ceph's library opens an image in a dozen steps, to be ready for input and output; that would be most of what a
+call takes. These are the methods of the OSD's class ``rbd`` that the kernel's client calls, too, so what is
+sent and answered is the same in all releases: integers are little-endian, a text has its length in front.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from extstorage_common.backends.rbd_client import Client
+
+
+HEAD = (2**64 - 2).to_bytes(8, "little")
+"""CEPH_NOSNAP: the image itself, and no snapshot."""
+READ_ONLY = b"\1"
+LARGEST = 1 << 16
+
+
+class Header:
+    """An image's id, size in bytes and features, and what its metadata have under one key (or None)."""
+
+    def __init__(self, image: str, size: int, features: int, text: str | None) -> None:
+        self.image = image
+        self.size = size
+        self.features = features
+        self.text = text
+
+
+def read(client: Client, name: str, key: str) -> Header | None:
+    """The header of image ``name``, with what its metadata have under ``key``; None if there is no image."""
+    found = _ask(client, f"rbd_id.{name}", "get_id", b"")
+    if found is None:
+        return None
+    image = _text_of(found)
+    size = _ask(client, _object(image), "get_size", HEAD)
+    features = _ask(client, _object(image), "get_features", HEAD + READ_ONLY)
+    if size is None or features is None:
+        return None
+    text = _ask(client, _object(image), "metadata_get", _text(key))
+    return Header(
+        image,
+        size=int.from_bytes(size[1:9], "little"),  # in front of it is the order of the objects
+        features=int.from_bytes(features[:8], "little"),  # behind them are the incompatible ones again
+        text=None if text is None else _text_of(text),
+    )
+
+
+def write_metadata(client: Client, image: str, key: str, text: str) -> None:
+    """Set one key of an image's metadata, of an image that nobody can have opened yet."""
+    entry = (1).to_bytes(4, "little") + _text(key) + _text(text)
+    with client.answers("writing the image's metadata"):
+        client.ioctx.execute(_object(image), "rbd", "metadata_set", entry)
+
+
+def _object(image: str) -> str:
+    return f"rbd_header.{image}"
+
+
+def _ask(client: Client, name: str, method: str, argument: bytes) -> bytes | None:
+    """What a method answers; None if the object, or what was asked for, is not there."""
+    ioctx = client.ioctx
+    try:
+        with client.answers(f"asking {name}"):
+            _, output = ioctx.execute(name, "rbd", method, argument, LARGEST)
+    except client.rados.ObjectNotFound:
+        return None
+    return bytes(output)
+
+
+def _text(text: str) -> bytes:
+    content = text.encode("utf-8", "surrogateescape")
+    return len(content).to_bytes(4, "little") + content
+
+
+def _text_of(answer: bytes) -> str:
+    return answer[4 : 4 + int.from_bytes(answer[:4], "little")].decode("utf-8", "surrogateescape")
