@@ -210,8 +210,52 @@ class LefthandProvider(ApplianceProvider):
         self.array.call("reset")
 
 
+class ComstarProvider(ApplianceProvider):
+    """The provider ``comstar``."""
+
+    name = "comstar"
+    options = ("--user", "ganeti")
+    dataset = "tank/ganeti"
+
+    def _install_on(self, node: Node, package: Path) -> None:
+        super()._install_on(node, package)
+        node.put(f"{CONFIG}/chap", "a line of random text\n", mode=0o600)
+
+    def pool_options(self, name: str) -> str:
+        return super().pool_options(name) + (
+            f"dataset = {self.dataset}\nportals = {self.array.address}\nchap_key_file = {CONFIG}/chap\n"
+        )
+
+    def _run(self, line: str) -> str:
+        ended = self.array.call("run", line=f"/usr/sbin/{line}")
+        assert ended["status"] == 0, ended
+        return str(ended["stdout"])
+
+    def volumes(self, name: str = "") -> list[str]:
+        """Datasets, and targets that have none."""
+        datasets = self._run(f"zfs list -H -o name -d 1 -t filesystem {self.dataset}").split()[1:]
+        targets = [line.split()[0] for line in self._run("itadm list-target").splitlines()[1:]]
+        found = [one.rpartition("/")[2] for one in datasets]
+        return sorted({*found, *(one.rpartition(":")[2] for one in targets)})
+
+    def is_fenced(self, node: Node, volume: str) -> None:
+        """No view of the unit is for the node's group."""
+        unit = next(
+            words[2]
+            for words in map(str.split, self._run("stmfadm list-lu").splitlines())
+            if f"/{volume}/disk" in self._run(f"stmfadm list-lu -v {words[2]}")
+        )
+        groups = self._run(f"stmfadm list-view -l {unit}")
+        assert "Host group" in groups
+        assert f"ganeti-{node.name}" not in groups.split()
+
+    def empty_pools(self) -> None:
+        self.array.call("reset")
+        self.make_pools()
+
+
 FULL: list[type[Provider]] = [LvmProvider]
 """Those for which the rows of test_matrix are run."""
 
-SHORT: list[type[Provider]] = [RbdProvider, LefthandProvider]
+SHORT: list[type[Provider]] = [RbdProvider, ComstarProvider, LefthandProvider]
 """Those for which test_golden is enough: the rest of what they do is tried by other tests."""
