@@ -215,6 +215,14 @@ COMMON_OPTIONS = (
 )
 """What every pool of every backend can say."""
 
+TRANSCRIPT = Option(
+    "transcript",
+    YesNo(),
+    "no",
+    "write what is said to the storage, and what it answers, to <provider>.transcript.log, without secrets",
+)
+"""For storage that is reached over a network."""
+
 POOL_PARAMETER = Option("pool", Kind(), "", "the pool for the disk, one of those configured", owner=True)
 BACKEND_KEY = "backend"
 

@@ -15,13 +15,13 @@ from extstorage_common.backends.solidfire_state import MARK, State, States, find
 from extstorage_common.backends.solidfire_volumes import (
     Unpurged,
     Volumes,
-    as_no_space,
-    check_size,
     choose,
     mark,
+    refusal,
     service,
 )
 from extstorage_common.config import (
+    TRANSCRIPT,
     AbsolutePath,
     Choice,
     Host,
@@ -128,6 +128,7 @@ class SolidFireBackend(Backend):
             "whether a removed volume is gone at once; else the cluster keeps it for 8 hours",
         ),
         Option("session_timeout", Seconds(300), "30", "seconds in which the cluster notices a node's death"),
+        TRANSCRIPT,
         Option("min_iops", Operations(50, 15000), "", "what a volume gets when there is a rush", owner=True),
         Option("max_iops", Operations(100, 200000), "", "what a volume gets in the long run", owner=True),
         Option("burst_iops", Operations(100, 200000), "", "what a volume gets for a moment", owner=True),
@@ -151,7 +152,7 @@ class SolidFireBackend(Backend):
             pool["fingerprint"],
             pool["verify"],
         )
-        self.element = Element(pool.name, login, deadline)
+        self.element = Element(pool.name, login, deadline, pool.provider if pool["transcript"] else "")
         self.volumes = Volumes(self.element, pool["account"])
         self.states = States(self.element)
         self.groups = Groups(self.element, pool["chap"] != "none")
@@ -248,7 +249,7 @@ class SolidFireBackend(Backend):
         return sorted({mark(volume)["volume"] for volume in there})
 
     def create_volume(self, name: str, size_mib: int) -> Volume:
-        size = check_size(size_mib << 20)
+        size = size_mib << 20
         quality = service(self.pool.options)
         self._make_way(name)
         told = {"accountID": self._account()["accountID"], "totalSize": size, "enable512e": True}
@@ -257,7 +258,7 @@ class SolidFireBackend(Backend):
         try:
             made = self.volumes.make(name, "CreateVolume", told, self.volumes.attributes(name, self.node))
         except ElementError as error:
-            raise as_no_space(self.element, size, error) from error
+            raise refusal(self.element, size, size, error) from error
         crash_point("solidfire.created")
         return Volume(name, made["totalSize"])
 
@@ -285,7 +286,7 @@ class SolidFireBackend(Backend):
         try:
             changed = self.volumes.change(found["volumeID"], totalSize=size)
         except ElementError as error:
-            raise as_no_space(self.element, size - volume.size, error) from error
+            raise refusal(self.element, size, size - volume.size, error) from error
         self._seen[volume.name] = {**found, **changed}
         return Volume(volume.name, changed["totalSize"])
 
@@ -320,7 +321,7 @@ class SolidFireBackend(Backend):
         try:
             copy = self.volumes.make(name, "CloneVolume", told, attributes)
         except ElementError as error:
-            raise as_no_space(self.element, volume.size, error) from error
+            raise refusal(self.element, volume.size, volume.size, error) from error
         done = self.volumes.wait_for_copy(copy, lambda: crash_point("solidfire.copying"))
         return Volume(name, done["totalSize"])
 

@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 
 CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-")
 MOST_NAME = 64
-LEAST_SIZE = 10**9
-"""A decimal gigabyte: 954 MiB."""
 GONE = ("xVolumeIDDoesNotExist",)
 
 
 class TooSmall(BadRequest):
-    template = "{size} MiB were asked for, but the cluster makes no volume of less than 954 MiB"
+    template = "{size} MiB were asked for, but the cluster makes no volume of less than {least} MiB"
+
+
+class TooLarge(BadRequest):
+    template = "{size} MiB were asked for, but the cluster makes no volume of more than {most} MiB"
 
 
 class DuplicateVolumes(Exists):
@@ -202,13 +204,6 @@ def cluster_name(name: str) -> str:
     return f"{MARK}-{hashlib.sha256(name.encode()).hexdigest()[:40]}"
 
 
-def check_size(size: int) -> int:
-    """Bytes for a new volume. Raises TooSmall."""
-    if size < LEAST_SIZE:
-        raise TooSmall(size=size >> 20)
-    return size
-
-
 def service(options: Mapping[str, int | None]) -> Object | None:
     """The quality of service from a pool's options; None where it says nothing. Raises BadService.
 
@@ -226,13 +221,21 @@ def service(options: Mapping[str, int | None]) -> Object | None:
     return {"minIOPS": least, "maxIOPS": most, "burstIOPS": burst}
 
 
-def as_no_space(element: Element, needed: int, error: ElementError) -> Exception:
-    """NoSpace where that is why the cluster refused: all its limits have the same name."""
-    if not error.has_name("xExceededLimit"):
+def refusal(element: Element, size: int, more: int, error: ElementError) -> Exception:
+    """Why the cluster refused a volume of ``size`` bytes, ``more`` than before: TooSmall, TooLarge, NoSpace.
+
+    All its limits have the same name, so it is asked for them; else it is the error itself.
+    """
+    if not error.has_name("xExceededLimit", "xInvalidAPIParameter", "xInvalidParameter"):
         return error
+    limits = element.call("GetLimits")
+    if size < limits["volumeSizeMin"]:
+        return TooSmall(size=size >> 20, least=-(-limits["volumeSizeMin"] >> 20))
+    if size > limits["volumeSizeMax"]:
+        return TooLarge(size=size >> 20, most=limits["volumeSizeMax"] >> 20)
     capacity = element.call("GetClusterCapacity")["clusterCapacity"]
     free = int(capacity["maxProvisionedSpace"]) - int(capacity["provisionedSpace"])
-    if needed <= free:
+    if more <= free:
         return error
     advice = "make room, or purge deleted volumes"
-    return NoSpace(needed=-(-needed >> 20), free=max(0, free) >> 20, advice=advice)
+    return NoSpace(needed=-(-more >> 20), free=max(0, free) >> 20, advice=advice)

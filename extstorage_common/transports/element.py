@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 
+from extstorage_common import calllog
 from extstorage_common.errors import ConfigurationError, NodeUnfit, PoolUnreachable, Refused, TimedOut
 
 TYPE_CHECKING = False
@@ -31,6 +33,8 @@ FIRST_PAUSE = 0.2
 FIRST_LOOK = 0.05
 TRIES = 8
 """With pauses that double, some 25 seconds."""
+
+SECRET = re.compile(r'"(?:initiatorSecret|targetSecret)": *"([^"]*)"')
 
 ONCE = frozenset({"AddAccount", "CloneVolume", "CreateInitiators", "CreateVolume", "CreateVolumeAccessGroup"})
 """Methods that make something anew each time that they are called."""
@@ -120,10 +124,14 @@ class Login:
 
 
 class Element:
-    """A cluster, connected when it is first asked. ``pool`` is for errors."""
+    """A cluster, connected when it is first asked. ``pool`` is for errors.
 
-    def __init__(self, pool: str, login: Login, deadline: Deadline) -> None:
+    What is said is added to the transcript of the provider ``transcript``, unless that is empty.
+    """
+
+    def __init__(self, pool: str, login: Login, deadline: Deadline, transcript: str = "") -> None:
         self.pool = pool
+        self.transcript = transcript
         self.login = login
         self.deadline = deadline
         self._session: Any = None
@@ -206,6 +214,9 @@ class Element:
             if _was_sent(error) and method in ONCE:
                 raise AnswerLost(pool=self.pool, reason=_reason(error)) from error
             raise PoolUnreachable(pool=self.pool, reason=_reason(error)) from error
+        if self.transcript:
+            said = f"{self.login.address}: {body} -> {told.status_code} {told.text}"
+            calllog.transcript(self.transcript, said, SECRET.findall(said))
         return self._judge(method, told)
 
     def _judge(self, method: str, told: Any) -> Object:

@@ -16,7 +16,7 @@ import sys
 import weakref
 
 from extstorage_common import calllog, paths
-from extstorage_common.config import AbsolutePath, Host, Option, Port, SecretFile, YesNo
+from extstorage_common.config import TRANSCRIPT, AbsolutePath, Host, Option, Port, SecretFile
 from extstorage_common.errors import ConfigurationError, NodeUnfit, TimedOut, Unreachable
 
 TYPE_CHECKING = False
@@ -31,12 +31,6 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 15
 CHUNK = 1 << 16
 DIST_PACKAGES = "/usr/lib/python3/dist-packages"
-TRANSCRIPT = Option(
-    "transcript",
-    YesNo(),
-    "no",
-    "write what is said to the storage, and what it answers, to <provider>.transcript.log, without secrets",
-)
 
 
 def options(port: int, user: str) -> tuple[Option, ...]:

@@ -161,6 +161,21 @@ def test_a_fingerprint_is_enough_and_must_be_right(array: Array) -> None:
         array.backend(fingerprint="12:34")
 
 
+def test_a_transcript_has_all_but_secrets(array: Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXTSTORAGE_LOG_DIR", str(array.directory / "log"))
+    volume = array.volume()
+    data = array.backend(transcript="yes").initialize_connection(volume, properties("node1"))["data"]
+    log = array.directory / "log/solidfire.transcript.log"
+    told = log.read_text()
+    assert '"method": "AddVolumesToVolumeAccessGroup"' in told
+    assert data["target_iqn"] in told
+    assert '"initiatorSecret": "***"' in told
+    for account in array.cluster.accounts.values():
+        assert account["initiatorSecret"] not in told
+        assert account["targetSecret"] not in told
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
 def test_no_secret_is_in_an_error(array: Array) -> None:
     array.password.write_text("hush-hush\n")
     for changes in ({}, {"ca_file": "-"}, {"port": "1"}):

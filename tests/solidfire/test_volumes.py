@@ -9,6 +9,7 @@ from extstorage_common.backends.solidfire_volumes import (
     BadService,
     CopyFailed,
     DuplicateVolumes,
+    TooLarge,
     TooSmall,
     Unpurged,
     cluster_name,
@@ -58,7 +59,15 @@ def test_not_found_needs_the_account(array: Array) -> None:
 def test_less_than_a_gigabyte_is_refused_with_a_sentence(array: Array) -> None:
     with pytest.raises(TooSmall, match="953 MiB were asked for, but the cluster makes no volume of less"):
         array.backend().create_volume(NAME, 953)
+    assert array.volumes() == []
     assert array.backend().create_volume(NAME, 954).size_mib == 954
+
+
+def test_more_than_the_cluster_can_make_is_refused_with_a_sentence(array: Array) -> None:
+    with pytest.raises(TooLarge, match="no volume of more than 16777216 MiB"):
+        array.backend().create_volume(NAME, 16777217)
+    with pytest.raises(TooLarge):
+        array.backend().extend_volume(array.volume(), 16777217)
 
 
 @pytest.mark.parametrize("size", [954, 1023, 1024, 1025, 4097])

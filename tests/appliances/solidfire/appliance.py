@@ -38,6 +38,8 @@ class SolidFireModel(Model):
         parser.add_argument("--password", default="secret", help="the password (default: %(default)s)")
         parser.add_argument("--clone-seconds", type=float, default=0.0, help="how long a copy takes")
 
+        parser.add_argument("--least-size", type=int, default=10**9, help="bytes of the smallest volume")
+
     def configure(self, options: argparse.Namespace) -> None:
         address = self.portals[0].rpartition(":")[0]
         self.settings = Settings(
@@ -46,6 +48,7 @@ class SolidFireModel(Model):
             clone_seconds=options.clone_seconds,
             svip=address,
         )
+        self.settings.limits["volumeSizeMin"] = options.least_size
         self.cluster = Cluster(self.settings, Disks(self.directory))
         self.cluster.lock = self.lock
         self.cluster.changed = lambda: self.exporter.publish(self.targets())
