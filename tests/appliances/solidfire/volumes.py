@@ -48,7 +48,8 @@ def checked_size(cluster: Cluster, asked: int, more: int) -> int:
     """The size that a volume gets: whole MiB. ``more`` are the bytes that this adds to what it has."""
     if not cluster.limit("volumeSizeMin") <= asked <= cluster.limit("volumeSizeMax"):
         message = f"The volume size {asked} is outside the limits of this cluster"
-        raise ElementError("xInvalidAPIParameter" if asked < 10**9 else "xExceededLimit", message)
+        is_small = asked < cluster.limit("volumeSizeMin")
+        raise ElementError("xInvalidAPIParameter" if is_small else "xExceededLimit", message)
     if cluster.provisioned() + more > cluster.settings.capacity:
         raise ElementError(cluster.settings.full, "Exceeded maximum provisioned space of the cluster")
     return rounded(asked)
