@@ -45,6 +45,7 @@ from extstorage_common.errors import (
     VolumeIncomplete,
     VolumeNotFound,
 )
+from extstorage_common.targets import iscsi
 from extstorage_common.transports import ssh
 
 TYPE_CHECKING = False
@@ -111,6 +112,10 @@ class ComstarBackend(Backend):
         self._known: dict[str, State] = {}
         self._fresh: set[str] = set()
         """Volumes of which nobody has asked for holders since they were read."""
+
+    @classmethod
+    def connectors_of(cls, pool: Pool) -> tuple[str, ...]:
+        return iscsi.connectors(pool)
 
     # --- the pool ---------------------------------------------------------------------------------
 
@@ -402,6 +407,7 @@ class ComstarBackend(Backend):
             "size": volume.size,
             "wwn": export.wwn,
             "serial": "",
+            "connector": self.pool["connector"],
         }
         if self.pool["chap"]:
             password = self.exports.password(initiator)

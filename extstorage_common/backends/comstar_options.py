@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from extstorage_common.config import AbsolutePath, Choice, Kind, Option, SecretFile, YesNo
-from extstorage_common.targets.iscsi import CHARACTERS, Portals
+from extstorage_common.targets.iscsi import CHARACTERS, CONNECTOR_OPTION, Portals
 from extstorage_common.transports import ssh
 
 
@@ -69,6 +69,7 @@ OPTIONS = (
         "",
         "COMSTAR's target portal group with just those addresses; by default a target is at all of them",
     ),
+    CONNECTOR_OPTION,
     Option("iqn", IqnPrefix(), "iqn.2026-01.org.ganeti.extstorage", "how the names of targets begin"),
     Option("chap", YesNo(), "yes", "whether initiators must prove who they are"),
     Option(

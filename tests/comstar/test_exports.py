@@ -264,3 +264,13 @@ def test_number_that_is_not_told(site: Site) -> None:
     site.run(f"stmfadm add-view -h ganeti-n1 {guid}")
     with pytest.raises(Refused, match="tells no number"):
         attach(backend)
+
+
+def test_several_portals_are_os_bricks(site: Site) -> None:
+    backend = site.backend(portals="192.0.2.1, 192.0.2.2:3261")
+    backend.create_volume("v1", 16)
+    data = attach(backend)
+    assert data["target_portals"] == ["192.0.2.1:3260", "192.0.2.2:3261"]
+    assert len(data["target_iqns"]) == len(data["target_luns"]) == 2
+    assert backend.connectors_of(backend.pool) == ("iscsi", "os_brick")
+    assert attach(site.backend(connector="os-brick"))["connector"] == "os-brick"
