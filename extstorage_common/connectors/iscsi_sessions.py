@@ -8,10 +8,12 @@ scans for a disk only when it is told to, so no disk appears that nobody asked f
 from __future__ import annotations
 
 import os
+import time
 
 from extstorage_common import guests
 from extstorage_common.blockdevices import content
 from extstorage_common.errors import NodeUnfit, Refused, SystemRefused, TimedOut, Unreachable
+from extstorage_common.records import unlink_if_there
 from extstorage_common.transports import local
 
 TYPE_CHECKING = False
@@ -26,6 +28,8 @@ CONNECTIONS = "/sys/class/iscsi_connection"
 HOSTS = "/sys/class/scsi_host"
 LOGGED_IN = "LOGGED_IN"
 PROBE_SECONDS = 2.0
+DATABASE_LOCK = "/run/lock/iscsi/lock.write"
+LOCK_SECONDS = 10.0
 
 # What iscsiadm exits with (iscsiadm(8)).
 SESSION_NOT_FOUND = 2
@@ -123,7 +127,7 @@ class Session:
         Raises SystemRefused, TimedOut.
         """
         addresses = [os.path.basename(directory) for directory in self.luns().values()]
-        ended = local.run(["iscsiadm", "-m", "session", "-r", self.number, "--logout"], deadline)
+        ended = _iscsiadm(["-m", "session", "-r", self.number, "--logout"], deadline)
         if ended.status not in (0, SESSION_NOT_FOUND, NOTHING_FOUND) and self.exists():
             raise SystemRefused(what=f"ending iSCSI session {self.number}", reason=ended.reason)
         for _ in deadline.attempts():
@@ -156,8 +160,7 @@ def begin(portal: Portal, deadline: Deadline) -> Session:
 
     Raises PortalUnreachable, TargetNotThere, LoginRefused, LoginFailed, NodeUnfit, TimedOut.
     """
-    command = ["iscsiadm", "-m", "node", "-T", portal.iqn, "-p", str(portal), "--login"]
-    ended = local.run(command, deadline)
+    ended = _iscsiadm(["-m", "node", "-T", portal.iqn, "-p", str(portal), "--login"], deadline)
     session = find(portal)
     if session is not None and ended.status in (0, SESSION_EXISTS):
         return session
@@ -181,6 +184,20 @@ def write(path: str, text: str) -> None:
             os.close(fd)
     except OSError as error:
         raise SystemRefused(what=f"writing '{text}' to {path}", reason=error.strerror) from error
+
+
+def _iscsiadm(arguments: list[str], deadline: Deadline) -> local.Ended:
+    """Run ``iscsiadm``, without its database's lock that one which was killed has left.
+
+    It would wait 30 seconds for it and fail, as would all after it; none has it for longer than some
+    milliseconds.
+    """
+    try:
+        if time.time() - os.stat(DATABASE_LOCK).st_ctime > LOCK_SECONDS:
+            unlink_if_there(DATABASE_LOCK)
+    except FileNotFoundError:
+        pass
+    return local.run(["iscsiadm", *arguments], deadline)
 
 
 def _answers(portal: Portal) -> bool:

@@ -100,6 +100,16 @@ def test_empty_record_of_discovery(node: Initiator, disk: Disk) -> None:
     node.disconnect(data, device)
 
 
+def test_lock_of_an_iscsiadm_that_was_killed(node: Initiator, disk: Disk) -> None:
+    data = disk.let_in(node.node)
+    node.node.run("mkdir -p /run/lock/iscsi; touch /run/lock/iscsi/lock /run/lock/iscsi/lock.write")
+    old = "test $(($(date +%s) - $(stat -c %Z /run/lock/iscsi/lock.write))) -gt 10"
+    wait_until(lambda: node.node.run(old, check=False).returncode == 0)
+    device = node.connect(data)
+    assert node.seconds < LOGIN_SECONDS
+    node.disconnect(data, device)
+
+
 @pytest.mark.parametrize("point", ["iscsi.recorded", "iscsi.logged_in"])
 def test_killed_while_connecting(node: Initiator, disk: Disk, point: str) -> None:
     data = disk.let_in(node.node)

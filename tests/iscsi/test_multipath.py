@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.iscsi.conftest import Disk, Failure, Initiator, wait_until
+from tests.iscsi.test_secrets import watch
 from tests.lab.lab import Lab
 
 SLOW = 40.0
@@ -60,6 +61,15 @@ def test_it_comes_grows_and_goes(node: Initiator, wide: Disk) -> None:
     node.disconnect(data, device)
     assert node.leftovers() == []
     node.cleanup(data)
+
+
+def test_no_secret_is_seen(node: Initiator, wide: Disk) -> None:
+    data = wide.let_in(node.node)
+    with watch(node, [data[key] for key in ("auth_password", "mutual_auth_password")]) as seen:
+        device = node.connect(data)
+        node.disconnect(data, device)
+    assert seen.logins
+    assert seen.findings == []
 
 
 def test_mutual_secrets_are_checked(node: Initiator, wide: Disk) -> None:
