@@ -24,7 +24,7 @@ def test_clean_machine(installed: Tree) -> None:
         installed.call(script + "./detach")
     assert printed.split("\n") == ["/tmp/run/dev/v1", "/tmp/run/dev/v1", "data", ""]
     assert "Pools: default" in installed.run("gnt-storage info file")
-    assert installed.run("gnt-storage diagnose").startswith("Provider: file\n")
+    assert "Provider: file\n" in installed.run("gnt-storage diagnose")
     for page in ("8 gnt-storage", "7 ganeti-extstorage-file"):
         assert installed.run(f"man -w {page}").strip()
     installed.run(f"test -s {EXAMPLE}")
