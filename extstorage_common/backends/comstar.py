@@ -18,6 +18,7 @@ from extstorage_common.backends.comstar_commands import Machine
 from extstorage_common.backends.comstar_exports import SILENCE_SECONDS, Exports
 from extstorage_common.backends.comstar_options import OPTIONS
 from extstorage_common.backends.comstar_state import (
+    CLONED,
     COLUMNS,
     DISK,
     HOLDERS,
@@ -61,7 +62,6 @@ MISSING = ("dataset does not exist", "could not find any snapshots")
 """The second from newer illumos, of a snapshot."""
 THERE = "dataset already exists"
 CLONES = "has dependent clones"
-CHILDREN = "has children"
 LONGEST = 255
 """Of a dataset's name with its snapshot's."""
 
@@ -122,7 +122,8 @@ class ComstarBackend(Backend):
     def initialize_pool(self) -> str:
         found = self._pool_property()
         if found is None:
-            self.machine.do("zfs", "create", "-o", "mountpoint=none", self.dataset)
+            words = ("-o", "mountpoint=none", "-o", "com.sun:auto-snapshot=false")
+            self.machine.do("zfs", "create", *words, self.dataset)
         if not found:
             found = str(uuid.uuid4())
             self.machine.do("zfs", "set", f"{POOL}={found}", self.dataset)
@@ -332,14 +333,16 @@ class ComstarBackend(Backend):
             self.machine.do("zfs", "destroy", origin, unless=(*MISSING, CLONES))
 
     def _remove_snapshots(self, name: str) -> None:
-        """Remove the ZFS snapshots that nothing is a clone of. Raises HasSnapshots for others."""
+        """Remove ZFS snapshots of ours that killed calls left. Raises HasSnapshots for others."""
         disk = self._disk(name)
         listed = self.machine.do(
             "zfs", "list", "-H", "-d", "1", "-t", "snapshot", "-o", "name", disk, unless=MISSING
         )
         clones = []
         for line in listed.lines:
-            if line.startswith(f"{disk}@"):
+            if line.startswith(f"{disk}@") and not line.startswith(f"{disk}{CLONED}"):
+                clones.append(line)
+            elif line.startswith(f"{disk}@"):
                 ended = self.machine.do("zfs", "destroy", line, unless=(*MISSING, CLONES))
                 if ended.says(CLONES):
                     clones.append(_named(ended))
@@ -350,7 +353,7 @@ class ComstarBackend(Backend):
         state = self._read(volume)
         self._make_container(name)
         crash_point("comstar.container")
-        snapshot = f"{self._disk(volume.name)}@{name}"
+        snapshot = f"{self._disk(volume.name)}{CLONED}{name}"
         if len(snapshot) > LONGEST:
             raise NameTooLong(dataset=snapshot)
         made = self.machine.ask("zfs", "snapshot", snapshot)

@@ -7,7 +7,7 @@ A volume is a filesystem that is never mounted, named as the volume, and a ZFS v
     tank/ganeti/f7c1.ext.disk0           :volume is the volume's name
     tank/ganeti/f7c1.ext.disk0@holders-8 :holders says who has it open
     tank/ganeti/f7c1.ext.disk0/disk      the data; :made, :origin, :metadata
-    tank/ganeti/f7c1.ext.disk0/disk@f7c1.ext.disk0.snap
+    tank/ganeti/f7c1.ext.disk0/disk@for-f7c1.ext.disk0.snap
                                          what a snapshot, a volume of its own, is a clone of
 
 One command reads all of that. The volume is complete if its ``disk`` is there, which ZFS makes in one step.
@@ -42,6 +42,7 @@ METADATA = PREFIX + "metadata"
 HOLDERS = PREFIX + "holders"
 DISK = "disk"
 SNAPSHOT = "@holders-"
+CLONED = "@for-"
 COLUMNS = ("name", "type", "volsize", "used", "origin", POOL, VOLUME, MAKER, MADE, ORIGIN, METADATA, HOLDERS)
 MAX_VALUE = 1000
 """Older Solaris takes 1024 bytes for a property."""
@@ -74,7 +75,7 @@ class State:
         for row in rows:
             if row.name == f"{self.container}/{DISK}":
                 self.disk = row
-            elif row.name.startswith(self.container + SNAPSHOT):
+            elif row.name.startswith(self.container + SNAPSHOT) and row.name.rpartition("-")[2].isdigit():
                 self.versions[int(row.name.rpartition("-")[2])] = row.get(HOLDERS)
 
     @property

@@ -152,10 +152,10 @@ def test_snapshot_is_a_volume(site: Site) -> None:
 def test_snapshot_that_was_begun_is_begun_anew(site: Site) -> None:
     backend = site.backend()
     volume = backend.create_volume("v1", 16)
-    site.run(f"zfs snapshot {BASE}/v1/disk@v1.snap")
+    site.run(f"zfs snapshot {BASE}/v1/disk@for-v1.snap")
     backend.create_snapshot(volume, "v1.snap", lambda: None)
     backend.delete_volume(backend.get_volume("v1.snap"))
-    site.run(f"zfs snapshot {BASE}/v1/disk@v1.snap")
+    site.run(f"zfs snapshot {BASE}/v1/disk@for-v1.snap")
     backend.delete_volume(backend.get_volume("v1"))
     assert datasets(site) == []
 
@@ -163,7 +163,7 @@ def test_snapshot_that_was_begun_is_begun_anew(site: Site) -> None:
 def test_snapshot_without_space(site: Site) -> None:
     backend = site.backend()
     volume = backend.create_volume("v1", 16)
-    site.trouble("^zfs snapshot", "cannot create snapshot 'tank/ganeti/v1/disk@v1.snap': out of space")
+    site.trouble("^zfs snapshot", "cannot create snapshot 'tank/ganeti/v1/disk@for-v1.snap': out of space")
     with pytest.raises(NoSpace):
         backend.create_snapshot(volume, "v1.snap", lambda: None)
     assert datasets(site) == ["v1", "v1/disk"]
@@ -216,6 +216,20 @@ def test_newer_illumos_words_for_a_missing_snapshot(site: Site) -> None:
     backend = site.backend()
     volume = backend.create_volume("v1", 16)
     backend.create_snapshot(volume, "v1.snap", lambda: None)
-    snapshot = f"{BASE}/v1/disk@v1.snap"
+    snapshot = f"{BASE}/v1/disk@for-v1.snap"
     site.trouble(f"^zfs destroy {snapshot}", "could not find any snapshots to destroy; check snapshot names.")
     backend.delete_volume(backend.get_volume("v1.snap"))
+
+
+def test_snapshots_of_others_keep_the_volume(site: Site) -> None:
+    backend = site.backend()
+    backend.create_volume("v1", 16)
+    attach(backend)
+    site.run(f"zfs snapshot {BASE}/v1/disk@monday")
+    site.run(f"zfs snapshot {BASE}/v1@holders-monday")
+    with pytest.raises(Refused, match="v1/disk@monday"):
+        backend.delete_volume(backend.get_volume("v1"))
+    attach(backend)
+    site.run(f"zfs destroy {BASE}/v1/disk@monday")
+    backend.delete_volume(backend.get_volume("v1"))
+    assert datasets(site) == []
