@@ -344,7 +344,7 @@ class LeftHandBackend(Backend):
             try:
                 self._remove_point(point)
             except IsClonePoint:
-                needed.append(text.split(" ")[1])
+                needed.append(text.split(" ")[2])
         if needed:
             raise NeededByOthers(snapshots=", ".join(sorted(needed))) from None
 
@@ -373,13 +373,18 @@ class LeftHandBackend(Backend):
     def _make_point(self, row: Row, point: str, name: str) -> None:
         """Snapshot a volume under a name that an earlier call may have left."""
         maker = Maker.this(self.node, self.deadline.left())
-        description = f"{POINT_MARK} {name} {maker.text}"[: self.pool["description_length"]]
+        description = f"{POINT_MARK} {maker.text} {name}"[: self.pool["description_length"]]
         told = {"volumeName": row.array_name, "snapshotName": point, "description": description}
         try:
             self.cliq.run("createSnapshot", **told, inheritAccess="0")
         except AlreadyThere:
-            if self._point_description(point) == description:
+            found = self._point_description(point)
+            if found == description:
                 return
+            if found and not found.startswith(POINT_MARK):
+                raise NameTaken(name=point) from None
+            if found:
+                Maker(found.split(" ")[1]).refuse_living(self.node)
             self._remove_point(point)
             self.cliq.run("createSnapshot", **told, inheritAccess="0")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from extstorage_common.backends.lefthand_rows import point_name
 from tests.conftest import Node
 from tests.lefthand.conftest import ArraySite
 
@@ -104,6 +105,34 @@ def test_what_a_killed_snapshot_left(site: ArraySite, n1: Node, point: str, list
     n1.ok("remove", "v1.snap")
     n1.ok("remove")
     assert site.state() == {"volumes": {}, "snapshots": {}, "servers": {}}
+
+
+@pytest.mark.parametrize("name", ["v1", "x" * 123])
+def test_a_snapshot_that_another_node_is_making(site: ArraySite, n1: Node, n2: Node, name: str) -> None:
+    """Its maker may live, unless it is offline; beside the longest name there is room to say who it is."""
+    told = {"VOL_SNAPSHOT_NAME": f"{name}.snap", "VOL_SNAPSHOT_SIZE": "16"}
+    n1.create(name)
+    (volume,) = site.state()["volumes"]
+    n1.call("snapshot", name, EXTSTORAGE_CRASH_AT="lefthand.point", **told)
+    ((point, text),) = site.state()["snapshots"].items()
+    begin, _, rest = text.split("/", 2)
+    assert begin == "gxpoint1 n1"
+    site.cliq(f"deleteSnapshot snapshotName={point} prompt=false")
+    said = f"{begin}/01234567/{rest}"
+    site.cliq(f'createSnapshot snapshotName={point} volumeName={volume} description="{said}"')
+    assert "on node n1" in n2.fails(6, "snapshot", name, **told)
+    assert site.state()["snapshots"] == {point: said}
+    site.offline("n1")
+    n2.ok("snapshot", name, **told)
+    assert len(site.state()["volumes"]) == 2
+
+
+def test_a_strangers_snapshot_in_the_way(site: ArraySite, n1: Node) -> None:
+    n1.create()
+    point = point_name("v1.snap")
+    site.cliq(f"createSnapshot snapshotName={point} volumeName=v1 description=mine")
+    assert "did not make" in n1.snapshot().stderr
+    assert site.state()["snapshots"] == {point: "mine"}
 
 
 @pytest.mark.parametrize("listed", [True, False])
