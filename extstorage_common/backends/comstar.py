@@ -12,7 +12,7 @@ import time
 import uuid
 
 from extstorage_common import paths
-from extstorage_common.backends import comstar_state
+from extstorage_common.backends import comstar_state, sessions
 from extstorage_common.backends.base import Backend, Capabilities, Volume
 from extstorage_common.backends.comstar_commands import Machine
 from extstorage_common.backends.comstar_exports import SILENCE_SECONDS, Exports
@@ -462,13 +462,16 @@ class ComstarBackend(Backend):
         return connector.get("initiator", "-")
 
     def is_alive(self, volume: Volume, holder: Holder) -> bool:
-        """Whether the holder's session stays; COMSTAR may keep that of a dead node for long."""
+        """COMSTAR may keep the session of a dead node for long."""
         export = self.exports.of(self._complete(volume.name))
-        for _ in self.deadline.attempts(SILENCE_SECONDS):
-            if not self.exports.has_session(export, holder.address):
-                return False
+
+        def has_session() -> bool:
             time.sleep(min(1.0, self.deadline.left()))
-        return True
+            return self.exports.has_session(export, holder.address)
+
+        return sessions.is_alive(
+            has_session, self.deadline.attempts(SILENCE_SECONDS + sessions.RETURN_SECONDS)
+        )
 
     def fence(self, volume: Volume, holder: Holder) -> None:
         self.exports.cut_off(self.exports.of(self._complete(volume.name)), holder.node)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 
-from extstorage_common.backends import lvm_state
+from extstorage_common.backends import lvm_state, sessions
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import BadRequest, Refused
 from extstorage_common.targets import iscsi, lio
@@ -103,12 +103,10 @@ class Exports:
         lio.remove(self.of(row))
 
     def is_alive(self, row: Row, holder: Holder) -> bool:
-        """Whether the holder's session stays: the kernel ends that of an initiator which answers no more."""
+        """The kernel ends the session of an initiator that answers no more."""
         export = self.of(row)
-        for _ in self.lvm.deadline.attempts(lio.SILENCE_SECONDS):
-            if not lio.has_session(export, holder.address):
-                return False
-        return True
+        looks = self.lvm.deadline.attempts(lio.SILENCE_SECONDS + sessions.RETURN_SECONDS)
+        return sessions.is_alive(lambda: lio.has_session(export, holder.address), looks)
 
     def fence(self, row: Row, holder: Holder) -> None:
         """Its secrets go, too: a session that waits for the storage can't come back with them."""

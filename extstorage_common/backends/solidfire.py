@@ -8,7 +8,7 @@ with is in their attributes (``solidfire_volumes.py``). Nodes reach them by acce
 
 from __future__ import annotations
 
-from extstorage_common.backends import solidfire_state
+from extstorage_common.backends import sessions, solidfire_state
 from extstorage_common.backends.base import Backend, Capabilities, Volume
 from extstorage_common.backends.solidfire_groups import Groups
 from extstorage_common.backends.solidfire_state import MARK, State, States, find_account
@@ -445,10 +445,8 @@ class SolidFireBackend(Backend):
 
     def is_alive(self, volume: Volume, holder: Holder) -> bool:
         found = self._known(volume)
-        for _ in self.element.looks(self.pool["session_timeout"]):
-            if not self.groups.has_session(found, holder.address):
-                return False
-        return True
+        looks = self.element.looks(self.pool["session_timeout"] + sessions.RETURN_SECONDS)
+        return sessions.is_alive(lambda: self.groups.has_session(found, holder.address), looks)
 
     def fence(self, volume: Volume, holder: Holder) -> None:
         node = self.groups.find(holder.node)
