@@ -17,7 +17,7 @@ from __future__ import annotations
 import time
 
 from extstorage_common import paths
-from extstorage_common.backends import lvm_state, lvm_thick
+from extstorage_common.backends import lvm_devices, lvm_state, lvm_thick
 from extstorage_common.backends.base import Backend, Capabilities, Volume
 from extstorage_common.backends.lvm_commands import (
     GROWTH_SUFFIX,
@@ -26,6 +26,7 @@ from extstorage_common.backends.lvm_commands import (
     NAME,
     ORIGIN,
     Lvm,
+    LvmFailed,
     Row,
     lv_name,
     maker_text,
@@ -208,6 +209,18 @@ class LvmBackend(Backend):
         return Volume(name, row.size)
 
     def _row(self, name: str) -> Row:
+        """The volume's row, from the kernel if it can tell. Raises what :meth:`_reported_row` does."""
+        return self._quick_row(name) or self._reported_row(name)
+
+    def _quick_row(self, name: str) -> Row | None:
+        """The row of an active volume that is completely made; None if only LVM can tell."""
+        lv = self._lv(name)
+        try:
+            return lvm_devices.row(self.lvm, lv, lvm_state.load(self.lvm.group, lv, name))
+        except lvm_state.BadState:
+            return None
+
+    def _reported_row(self, name: str) -> Row:
         """The volume's row. Raises VolumeNotFound, VolumeIncomplete, PoolUnreachable."""
         row = self.lvm.report(self._lv(name)).get(self._lv(name))
         if row is None or row.name != name:
@@ -225,18 +238,48 @@ class LvmBackend(Backend):
         size = size_mib << 20
         lv = self._lv(name)
         with self._lock(name, "create"):
-            rows = self._prepare_new(name)
             if self.pool["provisioning"] == "thin":
-                pool = self._check_thin_space(rows, size)
-                # No signature is there to be wiped: the pool zeroes what it hands out.
-                words = ("-Wn", "-V", f"{size}b", "--thinpool", self.lvm.path(pool.lv))
-                self.lvm.create(lv, self._tags(name, "thin"), *words)
-                return Volume(name, _whole_extents(size, pool))
-            if self.pool["wipe"] == "create":
-                lvm_thick.make(self.lvm, lv, self._tags(name, "thick"), size, self.node)
+                self._create_thin(name, size)
             else:
-                lvm_thick.reserve(self.lvm, lv, self._tags(name, "thick"), size)
+                self._prepare_new(name)
+                tags = self._tags(name, "thick")
+                if self.pool["wipe"] == "create":
+                    lvm_thick.make(self.lvm, lv, tags, size, self.node)
+                else:
+                    lvm_thick.reserve(self.lvm, lv, tags, size)
+                self._note(name, tags)
         return self.get_volume(name)
+
+    def _create_thin(self, name: str, size: int) -> None:
+        """Where no file is left of a volume of this name, LVM is asked only if it does not take the name."""
+        if not lvm_state.is_there(self.lvm.group, self._lv(name)):
+            pool = lvm_devices.thin_pool(self.lvm, self.pool["thin_pool"])
+            if pool is not None:
+                self._check_thin_space({pool.lv: pool}, size)
+                try:
+                    self._make_thin(name, size)
+                    return
+                except LvmFailed:
+                    pass
+        self._check_thin_space(self._prepare_new(name), size)
+        self._make_thin(name, size)
+
+    def _make_thin(self, name: str, size: int) -> None:
+        tags = self._tags(name, "thin")
+        # No signature is there to be wiped: the pool zeroes what it hands out.
+        words = ("-Wn", "-V", f"{size}b", "--thinpool", self.lvm.path(self.pool["thin_pool"]))
+        self.lvm.create(self._lv(name), tags, *words)
+        self._note(name, tags)
+
+    def _note(self, name: str, tags: Sequence[str]) -> None:
+        """Let a new volume's file say what was made; without it LVM would have to be asked each time."""
+        state = lvm_state.State(name, {})
+        state.identity = lvm_devices.identity(self.lvm, self._lv(name))
+        state.tags = dict(tag.split("=", 1) for tag in tags if not tag.startswith(f"{NAME}="))
+        try:
+            self._save(state)
+        except ExtStorageError:
+            pass
 
     def _prepare_new(self, name: str) -> dict[str, Row]:
         """Make way for a new volume; returns what LVM reported. Raises VolumeExists, NameTaken, BeingMade."""
@@ -297,7 +340,11 @@ class LvmBackend(Backend):
     def delete_volume(self, volume: Volume) -> None:
         lv = self._lv(volume.name)
         with self._lock(volume.name, "remove"):
-            rows = self.lvm.report(lv, lv + GROWTH_SUFFIX)
+            quick = self._quick_row(volume.name)
+            if quick is not None and quick.is_thin:
+                rows = {lv: quick}
+            else:
+                rows = self.lvm.report(lv, lv + GROWTH_SUFFIX)
             row = self._ours(rows, volume.name)
             if row.is_cow_origin:
                 raise HasSnapshots(snapshots=self._snapshots(row), advice="remove them first")
@@ -338,6 +385,7 @@ class LvmBackend(Backend):
                 # As large as the volume: it never overflows, whatever is written to both.
                 words = ("-s", "-l", "100%ORIGIN", self.lvm.path(lv))
                 self.lvm.create_thick(self._lv(name), tags, row.size, *words)
+            self._note(name, tags)
             return Volume(name, row.size)
 
     def origin(self, volume: Volume) -> str:
@@ -350,7 +398,7 @@ class LvmBackend(Backend):
             self._save(state)
 
     def describe(self, volume: Volume) -> dict[str, str]:
-        row = self._row(volume.name)
+        row = self._reported_row(volume.name)
         state = self._state(volume)
         cluster, node, created, kind = row.tags.get(MADE, "-/-/-/-").split("/")
         told = {"cluster": cluster, "node": node, "created": created, "provisioning": kind.partition("-")[0]}

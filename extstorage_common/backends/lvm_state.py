@@ -7,7 +7,11 @@ it has the secrets of CHAP in it::
     {"version": 1, "volume": "f7c1.ext.disk0", "metadata": "originstname+instance1",
      "holders": {"version": 3, "entries": [["node1", "exclusive", "iqn...", "2026-01-01T00:00:00Z"]]},
      "attachments": {"node1": {"initiator": "iqn...", "user": ..., "password": ...,
-                               "mutual_user": ..., "mutual_password": ...}}}
+                               "mutual_user": ..., "mutual_password": ...}},
+     "identity": "<UUID of the group><UUID of the logical volume>", "tags": {"gx.made": ...}}
+
+``identity`` and ``tags`` are what the logical volume got when it was made, so that LVM need not be asked
+while it is active (``lvm_devices.py``).
 
 It is changed under its lock only, by a rename that survives a power cut, and before the kernel's target
 is: what stands in it is what the target is made to be again.
@@ -21,6 +25,7 @@ import secrets
 
 from extstorage_common import files, paths, records
 from extstorage_common.backends.base import Holder, Holders
+from extstorage_common.backends.lvm_commands import MADE
 from extstorage_common.errors import ConfigurationError
 from extstorage_common.locks import Lock
 from extstorage_common.targets.lio import Secrets
@@ -50,6 +55,13 @@ class State:
         holders = told.get("holders", {"version": 0, "entries": []})
         self.holders = Holders(holders["version"], [Holder(*entry) for entry in holders["entries"]])
         self.attachments: dict[str, dict[str, str]] = told.get("attachments", {})
+        self.identity: str = told.get("identity", "")
+        self.tags: dict[str, str] = told.get("tags", {})
+
+    @property
+    def is_thin(self) -> bool:
+        """Whether the logical volume that was made is thin."""
+        return self.tags.get(MADE, "").rpartition("/")[2].startswith("thin")
 
     def attach(self, node: str, initiator: str) -> None:
         """Note that ``node`` may reach the volume as ``initiator``; new secrets unless it has some."""
@@ -85,6 +97,8 @@ class State:
             "metadata": self.metadata,
             "holders": {"version": self.holders.version, "entries": entries},
             "attachments": self.attachments,
+            "identity": self.identity,
+            "tags": self.tags,
         }
         return json.dumps(told, indent=1).encode("ascii") + b"\n"
 
@@ -134,6 +148,11 @@ def forget(group: str, lv: str) -> None:
     """Remove the volume's file, which need not be there."""
     with files.refusals("forgetting what was exported"):
         records.unlink_if_there(path(group, lv))
+
+
+def is_there(group: str, lv: str) -> bool:
+    """Whether there is a file of this logical volume."""
+    return os.path.exists(path(group, lv))
 
 
 def known(group: str) -> list[str]:

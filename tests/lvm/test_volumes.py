@@ -221,10 +221,36 @@ def test_no_thin_pool(box: Box) -> None:
 
 
 def test_lvms_own_lock_is_waited_for_no_longer_than_allowed(box: Box) -> None:
+    """And not at all by what asks the kernel about a volume that it has."""
+    volume = box.create()
     box.sh("flock /run/lock/lvm/V_vg0 sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >/run/sleep; sleep 0.2")
-    assert "TimedOut: no answer within 3 s while running lvm lv" in box.refusal("get_volume", "v1", seconds=3)
-    box.sh("pkill -P $(cat /run/sleep); kill $(cat /run/sleep) || true")
-    box.create()
+    try:
+        sentence = box.refusal("get_volume", "v2", seconds=3)
+        assert "TimedOut: no answer within 3 s while running lvm lv" in sentence
+        assert box.volume().size == volume.size
+        told = {"initiator": "iqn.2026-01.a:b"}
+        box.ask("initialize_connection", volume, told)
+        assert len(box.exported()) == 1
+        box.ask("terminate_connection", volume, told)
+        assert box.exported() == {}
+    finally:
+        box.sh("pkill -P $(cat /run/sleep); kill $(cat /run/sleep) || true")
+    box.create("v2")
+
+
+@pytest.mark.parametrize("pool", ["thin", "thick"])
+def test_the_kernel_tells_what_lvm_tells(box: Box, pool: str) -> None:
+    """With the identity that the volume's file has, and without it."""
+    volume = box.create(mib=20, pool=pool)
+    told = {"initiator": "iqn.2026-01.a:b"}
+    before = box.ask("initialize_connection", volume, told)
+    assert box.state()["identity"]
+    box.sh('sed -i \'s/"identity": .*/"identity": "",/\' /var/lib/ganeti-extstorage/lvm/vg0/v1')
+    assert box.state()["identity"] == ""
+    assert vars(box.volume()) == vars(volume)
+    assert box.ask("initialize_connection", volume, told) == before
+    box.ask("delete_volume", volume)
+    assert box.lvs() == set()
 
 
 def test_a_guests_volume_group_of_the_same_name(box: Box) -> None:

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the kernel knows of active logical volumes: asked by name, at the same cost in a group of any size.
+
+LVM's own reports read the description of the whole group each time. The kernel has a volume's size and its
+identity, and a thin pool's use; what else is in the tags stands in the volume's file since it was made, and
+counts as long as it is the very logical volume of that identity.
+"""
+
+from __future__ import annotations
+
+import os
+
+from extstorage_common.backends.lvm_commands import NAME, Row
+from extstorage_common.transports import local
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from extstorage_common.backends.lvm_commands import Lvm
+    from extstorage_common.backends.lvm_state import State
+
+SECTOR = 512
+PREFIX = "LVM-"
+UUID = 32
+"""Characters of a UUID of LVM; a device has its group's, then its own, then nothing if it is a volume."""
+GROUPS = (6, 4, 4, 4, 4, 4, 6)
+"""How LVM writes them, with hyphens between."""
+
+
+def identity(lvm: Lvm, lv: str) -> str:
+    """The UUIDs of the group and of an active logical volume; ``""`` if there is none of this name."""
+    directory = _directory(lvm, lv)
+    uuid = _content(f"{directory}/dm/uuid") if directory else ""
+    return (
+        uuid.removeprefix(PREFIX) if uuid.startswith(PREFIX) and len(uuid) == len(PREFIX) + 2 * UUID else ""
+    )
+
+
+def row(lvm: Lvm, lv: str, state: State) -> Row | None:
+    """An active logical volume, completely made; None if only LVM can tell."""
+    if not state.identity or identity(lvm, lv) != state.identity:
+        return None
+    size = int(_content(f"{_directory(lvm, lv)}/size")) * SECTOR
+    tags = {NAME: state.volume, **state.tags}
+    return Row(
+        {
+            **_told(lv, size, state.identity),
+            "lv_attr": "Vwi-a-----" if state.is_thin else "-wi-a-----",
+            "lv_tags": ",".join(f"{key}={value}" for key, value in tags.items()),
+        }
+    )
+
+
+def thin_pool(lvm: Lvm, lv: str) -> Row | None:
+    """An active thin pool; None if only LVM can tell. Once it was used, its device has LVM's own suffix."""
+    for name in (f"{_name(lvm, lv)}-tpool", _name(lvm, lv)):
+        status = _dmsetup("status", name, lvm)
+        if status[2:3] == ["thin-pool"]:
+            return _thin_pool(lv, status, _dmsetup("table", name, lvm))
+    return None
+
+
+def _thin_pool(lv: str, status: Sequence[str], table: Sequence[str]) -> Row | None:
+    """START LENGTH thin-pool TRANSACTION USED/ALL(metadata) USED/ALL(data) ..., or Fail for a broken one."""
+    if len(status) < 6 or len(table) < 3:
+        return None
+    metadata, data = (_percent(word) for word in status[4:6])
+    return Row(
+        {
+            **_told(lv, int(status[1]) * SECTOR, ""),
+            "lv_attr": "twi-aotz--",
+            "data_percent": str(data),
+            "metadata_percent": str(metadata),
+            "zero": "" if "skip_block_zeroing" in table else "zero",
+        }
+    )
+
+
+def _told(lv: str, size: int, identity: str) -> dict[str, str]:
+    """The fields of a row, as LVM would report them; empty those that are not known here."""
+    fields = ("origin", "pool_lv", "data_percent", "metadata_percent", "zero", "lv_tags")
+    sizes = dict.fromkeys(("vg_size", "vg_free", "vg_extent_size"), "0")
+    group = _with_hyphens(identity[:UUID])
+    return {**dict.fromkeys(fields, ""), **sizes, "lv_name": lv, "lv_size": str(size), "vg_uuid": group}
+
+
+def _with_hyphens(uuid: str) -> str:
+    pieces = []
+    for length in GROUPS:
+        pieces.append(uuid[:length])
+        uuid = uuid[length:]
+    return "-".join(pieces)
+
+
+def _percent(used: str) -> float:
+    part, _, whole = used.partition("/")
+    return 100 * int(part) / int(whole)
+
+
+def _name(lvm: Lvm, lv: str) -> str:
+    """Device-mapper's name: hyphens within the two names are doubled."""
+    return "-".join(word.replace("-", "--") for word in (lvm.group, lv))
+
+
+def _directory(lvm: Lvm, lv: str) -> str:
+    """The device's directory in sysfs; ``""`` if it is not active."""
+    try:
+        number = os.stat(f"/dev/mapper/{_name(lvm, lv)}").st_rdev
+    except FileNotFoundError:
+        return ""
+    return f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"
+
+
+def _dmsetup(command: str, name: str, lvm: Lvm) -> list[str]:
+    """The words that dmsetup says of a device; none if it is not there."""
+    ended = local.run(["dmsetup", command, name], lvm.deadline)
+    return ended.stdout.decode(errors="replace").split() if ended.status == 0 else []
+
+
+def _content(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""
