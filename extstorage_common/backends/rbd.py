@@ -197,11 +197,12 @@ class RbdBackend(Backend):
 
         def make(rbd: Any, ioctx: Any) -> None:
             if origin:
-                rbd_clones.make_from(self, origin, name, size)
+                rbd_clones.make_from(self, origin, name, size, self.image_options())
             else:
                 rbd.create(ioctx, name, size, old_format=False, **self.image_options())
 
-        lines = [("features", ",".join(self.pool["image_features"]))]
+        access = "userspace" if self.pool["userspace_only"] else "kernelspace"
+        lines = [("features", ",".join(self.pool["image_features"])), ("access", access)]
         lines += [("copy_of", origin)] if origin else []
         return rbd_making.make_volume(self, name, lines, make, clone_of=(origin or "").partition("@")[0])
 
@@ -273,10 +274,15 @@ class RbdBackend(Backend):
         return rbd_purge.purge(self.client)
 
     def create_snapshot(self, volume: Volume, name: str, is_quiet: Callable[[], None]) -> Volume:
-        def make(rbd: Any, ioctx: Any) -> None:
-            rbd_clones.make_from(self, volume.name, name, volume.size)
+        record = self.image(volume).record
+        features = sum(FEATURES[word] for word in record.get("features").split(","))
 
-        lines = [("features", self.image(volume).record.get("features")), ("origin", volume.name)]
+        def make(rbd: Any, ioctx: Any) -> None:
+            options = {**self.image_options(), "features": features}
+            rbd_clones.make_from(self, volume.name, name, volume.size, options)
+
+        # As what it is made from, whatever the configuration says by now.
+        lines = [*((key, record.get(key)) for key in ("features", "access")), ("origin", volume.name)]
         return rbd_making.make_volume(self, name, lines, make, clone_of=volume.name)
 
     def origin(self, volume: Volume) -> str:

@@ -23,8 +23,8 @@ USER = 0
 """The kind of a snapshot that somebody made (RBD_SNAP_NAMESPACE_TYPE_USER)."""
 
 
-def make_from(backend: RbdBackend, origin: str, name: str, size: int) -> None:
-    """Make image ``name`` as a clone of ``image`` or ``image@snapshot``, ``size`` bytes large.
+def make_from(backend: RbdBackend, origin: str, name: str, size: int, options: dict[str, Any]) -> None:
+    """Make image ``name``, of ``size`` bytes, as a clone of ``image`` or ``image@snapshot``.
 
     Raises OriginMissing, OriginTooLarge.
     """
@@ -43,30 +43,29 @@ def make_from(backend: RbdBackend, origin: str, name: str, size: int) -> None:
         if origin_size > size:
             raise OriginTooLarge(origin=origin, origin_size=-(-origin_size >> 20), size=size >> 20)
         if snapshot:
-            _clone(backend, parent, snapshot, name)
+            _clone(backend, parent, snapshot, name, options)
         else:
-            _clone_now(backend, image, parent, name)
+            _clone_now(backend, image, parent, name, options)
     if origin_size < size:
         clone = backend.open_image(name, read_only=False)
         with clone, backend.client.answers(f"growing image {name}"):
             clone.resize(size)
 
 
-def _clone_now(backend: RbdBackend, image: Any, parent: str, name: str) -> None:
+def _clone_now(backend: RbdBackend, image: Any, parent: str, name: str, options: dict[str, Any]) -> None:
     snapshot = PREFIX + name
     try:
         with backend.client.answers(f"making a snapshot of {parent}"):
             image.create_snap(snapshot)
         crash_point("rbd.snapshot")
-        _clone(backend, parent, snapshot, name)
+        _clone(backend, parent, snapshot, name, options)
         crash_point("rbd.cloned")
     finally:
         _remove_snapshot(backend, image, snapshot)
 
 
-def _clone(backend: RbdBackend, parent: str, snapshot: str, name: str) -> None:
+def _clone(backend: RbdBackend, parent: str, snapshot: str, name: str, options: dict[str, Any]) -> None:
     ioctx = backend.client.ioctx
-    options = backend.image_options()
     with backend.client.answers(f"cloning {parent}@{snapshot}"):
         try:
             backend.client.rbd.RBD().clone(ioctx, parent, snapshot, ioctx, name, **options)

@@ -99,7 +99,6 @@ def _finish(backend: RbdBackend, name: str, lines: Sequence[tuple[str, str]]) ->
         ("cluster", paths.cluster_name()),
         ("node", backend.node),
         ("created", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())),
-        ("access", "userspace" if backend.pool["userspace_only"] else "kernelspace"),
         *lines,
     ]
     record = records.Record(TITLE, said)

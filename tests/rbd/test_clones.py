@@ -31,6 +31,16 @@ def test_snapshot_is_a_volume_of_its_own(site: RbdSite, n1: RbdNode) -> None:
     assert site.is_empty()
 
 
+def test_snapshot_is_made_as_its_origin(site: RbdSite, n1: RbdNode) -> None:
+    """Whatever the pool says by now, or the disk's parameters, which a snapshot does not get."""
+    site.set(userspace_only="no")
+    n1.create(EXTP_USERSPACE_ONLY="yes", EXTP_IMAGE_FEATURES="layering,exclusive-lock")
+    assert n1.snapshot().status == 0
+    told = json.loads(site.rbd("info", "--format", "json", ":v1.snap"))
+    assert set(told["features"]) - {"operations"} == {"layering", "exclusive-lock"}
+    assert n1.shows(0, volume="v1.snap")
+
+
 def test_snapshot_of_a_snapshot(site: RbdSite, n1: RbdNode) -> None:
     n1.create()
     n1.put(1)
