@@ -45,7 +45,7 @@ class LvmProvider(KernelProvider):
     group = "vg0"
     state = "/var/lib/ganeti-extstorage/lvm/vg0"
     targets = "/sys/kernel/config/target/iscsi"
-    prefix = "iqn.2026-01.org.ganeti.extstorage:vg0:"
+    prefix = "iqn.2026-01.org.ganeti.extstorage:[0-9a-f]*:"
 
     def install(self, package: Path) -> None:
         self._make_group(package)
