@@ -8,6 +8,7 @@ perhaps, and no signal ends it.
 from __future__ import annotations
 
 import os
+import select
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,10 +24,14 @@ def succeeds(work: Callable[[], object], deadline: Deadline, seconds: float) -> 
     child = os.fork()
     if not child:
         _be_child(work)
-    for _ in deadline.attempts(seconds):
-        pid, status = os.waitpid(child, os.WNOHANG)
-        if pid:
-            return status == 0
+    ended = os.pidfd_open(child)
+    try:
+        poll = select.poll()
+        poll.register(ended, select.POLLIN)
+        if poll.poll(min(seconds, deadline.left()) * 1000):
+            return os.waitpid(child, 0)[1] == 0
+    finally:
+        os.close(ended)
     os.kill(child, SIGKILL)
     return False
 

@@ -82,7 +82,7 @@ class PortalConnector(Connector):
             return session
         if session is not None:
             self._end_silent(session, portal, lun)
-        iscsi_records.write(portal, data)
+        iscsi_records.write(portal, data, self.deadline.left())
         crash_point("iscsi.recorded")
         session = iscsi_sessions.begin(portal, self.deadline)
         crash_point("iscsi.logged_in")

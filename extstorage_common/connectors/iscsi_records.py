@@ -67,13 +67,16 @@ class Portal:
         return f"{NODES}/{self.iqn}/{self.address},{self.port}"
 
 
-def write(portal: Portal, data: Mapping[str, Any]) -> None:
+def write(portal: Portal, data: Mapping[str, Any], seconds: float = LOGIN_SECONDS) -> None:
     """Replace whatever record there is of this portal. Raises BadConnection.
+
+    ``seconds`` are what the call has left: the daemon shall give up a login before that, since it would
+    go on with it alone, and log in perhaps when nobody wants it any more.
 
     Not in one step: only the login that follows depends on it, and what a power cut leaves (an empty
     file, with some luck) is replaced by the next login in the same way.
     """
-    text = _text(portal, data)
+    text = _text(portal, data, max(1, min(LOGIN_SECONDS, int(seconds / 2))))
     os.makedirs(os.path.dirname(portal.record), mode=0o700, exist_ok=True)
     remove(portal, directory=False)
     fd = os.open(portal.record, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -111,7 +114,7 @@ def _of_discovery(portal: Portal) -> list[str]:
     return [f"{home}/{name}" for name in names if name.startswith(f"{portal.address},{portal.port},")]
 
 
-def _text(portal: Portal, data: Mapping[str, Any]) -> str:
+def _text(portal: Portal, data: Mapping[str, Any], login_seconds: int) -> str:
     lines = {
         "node.name": portal.iqn,
         "node.tpgt": "-1",
@@ -126,7 +129,7 @@ def _text(portal: Portal, data: Mapping[str, Any]) -> str:
         "node.conn[0].address": portal.address,
         "node.conn[0].port": portal.port,
         "node.conn[0].startup": "manual",
-        "node.conn[0].timeo.login_timeout": str(LOGIN_SECONDS),
+        "node.conn[0].timeo.login_timeout": str(login_seconds),
     }
     body = "".join(f"{key} = {value}\n" for key, value in lines.items())
     return f"{OURS}\n# BEGIN RECORD\n{body}# END RECORD\n"

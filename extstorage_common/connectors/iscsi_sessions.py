@@ -30,6 +30,7 @@ LOGGED_IN = "LOGGED_IN"
 PROBE_SECONDS = 2.0
 DATABASE_LOCK = "/run/lock/iscsi/lock.write"
 LOCK_SECONDS = 10.0
+RETRY_SECONDS = 10.0
 
 # What iscsiadm exits with (iscsiadm(8)).
 SESSION_NOT_FOUND = 2
@@ -37,6 +38,7 @@ SESSION_EXISTS = 15
 NOTHING_FOUND = 21
 NO_DAEMON = (18, 20)
 AUTHENTICATION_FAILED = 24
+DISTURBED = (6, 22)
 NO_ANSWER = (4, 5, 8, 11)
 
 
@@ -160,8 +162,11 @@ def begin(portal: Portal, deadline: Deadline) -> Session:
 
     Raises PortalUnreachable, TargetNotThere, LoginRefused, LoginFailed, NodeUnfit, TimedOut.
     """
-    ended = _iscsiadm(["-m", "node", "-T", portal.iqn, "-p", str(portal), "--login"], deadline)
-    session = find(portal)
+    for _ in deadline.attempts():
+        ended = _iscsiadm(["-m", "node", "-T", portal.iqn, "-p", str(portal), "--login"], deadline)
+        session = find(portal)
+        if ended.status != SESSION_EXISTS or (session is not None and session.is_logged_in()):
+            break  # else the daemon is still busy with a login that an earlier call has begun
     if session is not None and ended.status in (0, SESSION_EXISTS):
         return session
     about = {"portal": portal, "target": portal.iqn}
@@ -187,17 +192,29 @@ def write(path: str, text: str) -> None:
 
 
 def _iscsiadm(arguments: list[str], deadline: Deadline) -> local.Ended:
-    """Run ``iscsiadm``, without its database's lock that one which was killed has left.
+    """Run ``iscsiadm``; again if it came upon another's record, or session, that was just going away.
 
-    It would wait 30 seconds for it and fail, as would all after it; none has it for longer than some
-    milliseconds.
+    It reads all of them, whichever it is asked for, and fails for any that is gone then.
+    """
+    _drop_old_lock()
+    ended = local.run(["iscsiadm", *arguments], deadline)
+    for _ in deadline.attempts(RETRY_SECONDS):
+        if ended.status not in DISTURBED:
+            break
+        ended = local.run(["iscsiadm", *arguments], deadline)
+    return ended
+
+
+def _drop_old_lock() -> None:
+    """Remove the database's lock that an ``iscsiadm`` which was killed has left.
+
+    Every other would wait 30 seconds for it and fail; none has it for longer than some milliseconds.
     """
     try:
         if time.time() - os.stat(DATABASE_LOCK).st_ctime > LOCK_SECONDS:
             unlink_if_there(DATABASE_LOCK)
     except FileNotFoundError:
         pass
-    return local.run(["iscsiadm", *arguments], deadline)
 
 
 def _answers(portal: Portal) -> bool:

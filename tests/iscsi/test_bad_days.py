@@ -62,13 +62,30 @@ def test_deadline_bounds_a_login(lab: Lab, node: Initiator, disk: Disk) -> None:
     data = disk.let_in(node.node)
     lab.storage.unplug(1)
     try:
-        node.fails(10, "connect_volume", data, seconds=2.0)
-        assert node.seconds < 8
-        # The daemon goes on for as long as a login may take, and then gives up.
-        wait_until(lambda: "iscsiadm" not in node.node.run("ps ax").stdout)
+        assert "does not answer" in node.fails(8, "connect_volume", data, seconds=6.0)
+        assert node.seconds < 10
         node.cleanup(data)
     finally:
         lab.storage.plug(1)
+    # Nothing goes on after that.
+    device = node.connect(data)
+    node.disconnect(data, device)
+
+
+def test_daemon_goes_on_with_the_login_of_a_call_that_was_killed(
+    lab: Lab, node: Initiator, disk: Disk
+) -> None:
+    data = disk.let_in(node.node)
+    with pytest.raises(Failure):
+        node.call("connect_volume", data, crash_at="iscsi.recorded")
+    lab.storage.unplug(1)
+    try:
+        login = f"iscsiadm -m node -T {disk.iqn} -p {disk.portals[0]} --login"
+        node.node.run(f"timeout -s KILL 1 {login}", check=False)
+    finally:
+        lab.storage.plug(1)
+    device = node.connect(data)
+    node.disconnect(data, device)
 
 
 def test_another_disk_than_was_said(node: Initiator, disk: Disk) -> None:
