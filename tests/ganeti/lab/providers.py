@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from extstorage_common.backends.solidfire_volumes import cluster_name
 from tests.appliances.running import InLab
 from tests.ceph.cluster import POOL, Ceph
 from tests.ganeti.providers import Provider
@@ -176,7 +177,10 @@ class ApplianceProvider(KernelProvider):
 
     def _install_on(self, node: Node, package: Path) -> None:
         super()._install_on(node, package)
-        for name, text in {"known_hosts": self.array.known_hosts(), "password": "secret\n"}.items():
+        files = {"password": "secret\n"}
+        if "host_key" in self.array.said:
+            files["known_hosts"] = self.array.known_hosts()
+        for name, text in files.items():
             node.put(f"{CONFIG}/{name}", text, mode=0o600)
 
     def pool_options(self, name: str) -> str:
@@ -254,8 +258,33 @@ class ComstarProvider(ApplianceProvider):
         self.make_pools()
 
 
+class SolidFireProvider(ApplianceProvider):
+    """The provider ``solidfire``; the cluster makes smaller volumes than a real one."""
+
+    name = "solidfire"
+    options = (f"--least-size {1 << 20}",)
+
+    def _install_on(self, node: Node, package: Path) -> None:
+        super()._install_on(node, package)
+        node.put(f"{CONFIG}/ca.pem", self.array.said["certificate"])
+
+    def pool_options(self, name: str) -> str:
+        return super().pool_options(name) + f"user = admin\nca_file = {CONFIG}/ca.pem\n"
+
+    def volumes(self, name: str = "") -> list[str]:
+        listed = self.array.call("call", method="ListVolumes")["volumes"]
+        return sorted(volume["attributes"]["ganeti"]["volume"] for volume in listed)
+
+    def is_fenced(self, node: Node, volume: str) -> None:
+        super().is_fenced(node, cluster_name(volume))
+
+    def empty_pools(self) -> None:
+        self.array.call("clear")
+        self.array.call("call", method="AddAccount", username="ganeti")
+
+
 FULL: list[type[Provider]] = [LvmProvider]
 """Those for which the rows of test_matrix are run."""
 
-SHORT: list[type[Provider]] = [RbdProvider, ComstarProvider, LefthandProvider]
+SHORT: list[type[Provider]] = [RbdProvider, ComstarProvider, LefthandProvider, SolidFireProvider]
 """Those for which test_golden is enough: the rest of what they do is tried by other tests."""
