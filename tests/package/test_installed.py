@@ -28,6 +28,7 @@ def test_clean_machine(installed: Tree) -> None:
     for page in ("8 gnt-storage", "7 ganeti-extstorage-file"):
         assert installed.run(f"man -w {page}").strip()
     installed.run(f"test -s {EXAMPLE}")
+    installed.run("test -s /lib/udev/rules.d/59-ganeti-extstorage.rules")
 
 
 def test_manual(installed: Tree) -> None:
