@@ -14,10 +14,8 @@ from extstorage_common.backends.comstar import ComstarBackend
 from extstorage_common.deadline import Deadline
 from tests.appliances.running import Native, Running
 from tests.comstar.lab import KEY, LAYOUTS, PASSWORD, LabNode, Storage
-from tests.lab.conftest import lab
+from tests.lab.calls import compile_libraries
 from tests.lab.lab import Lab
-
-__all__ = ["lab"]
 
 MIB = 1 << 20
 PORTALS = "192.0.2.1:3260"
@@ -117,6 +115,14 @@ def attach(backend: ComstarBackend, name: str = "v1") -> dict[str, Any]:
 def detach(backend: ComstarBackend, name: str = "v1") -> None:
     """Let a node reach a volume no more."""
     backend.terminate_connection(backend.get_volume(name), {"initiator": initiator(backend.node)})
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A storage node and two compute nodes, which see compiled modules."""
+    compile_libraries()
+    with Lab(tmp_path_factory.mktemp("lab") / "lab") as lab:
+        yield lab
 
 
 @pytest.fixture(scope="session")

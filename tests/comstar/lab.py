@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.appliances.running import InLab
-from tests.conftest import Result, Scripts
+from tests.conftest import Result
+from tests.lab.calls import THERE, CallingNode
 
 if TYPE_CHECKING:
     from tests.lab.lab import Lab
@@ -15,8 +17,7 @@ if TYPE_CHECKING:
 
 KEY = "a line of random text for the secrets of nodes"
 PASSWORD = "secret"
-CHECKOUT = "/srv/checkout"
-PROVIDER = f"{CHECKOUT}/providers/comstar"
+LINKS = "/dev/ganeti-extstorage"
 CONFIG = "/etc/ganeti/extstorage"
 CONFIGURATION = """
 [DEFAULT]
@@ -87,18 +88,23 @@ class Storage:
             " ".join(words).replace("LC_ALL=C pfexec /usr/sbin/", "") for words in self.machine.call("seen")
         ]
 
+    def order_line(self, **order: Any) -> str:
+        """The shell command line that gives the appliance an order."""
+        control = [str(THERE / "tests/appliances/control.py"), self.machine.socket, json.dumps(order)]
+        line = shlex.join(["/usr/bin/python3", *control])
+        return shlex.join([*self.machine.node.prefix, line])
+
     def connections(self) -> int:
         """How often somebody connected since the last time."""
         count: int = self.machine.order(connections=True)
         return count
 
 
-class LabNode(Scripts):
-    """A node of the lab, with the provider."""
+class LabNode(CallingNode):
+    """A node of the lab, with the provider; its calls choose ``pool``."""
 
     def __init__(self, machine: Node, storage: Storage) -> None:
-        self.machine = machine
-        self.name = machine.fqdn
+        super().__init__(machine, "comstar")
         self.pool = LAYOUTS[0]
         files = {
             "comstar.conf": CONFIGURATION.format(
@@ -111,17 +117,8 @@ class LabNode(Scripts):
             machine.put(f"{CONFIG}/{name}", text, 0o600)
         machine.run("mkdir -p /var/log/ganeti/extstorage")
 
-    def sh(self, script: str, check: bool = True) -> str:
-        """What a shell script prints."""
-        return self.machine.run(["sh", "-ec", script], check=check).stdout
-
     def call(self, action: str, volume: str = "v1", *arguments: str, **variables: str) -> Result:
-        told = {"EXTP_PROVIDER": "comstar", "EXTP_ACCESS": "kernelspace", "EXTP_POOL": self.pool}
-        told |= {"VOL_NAME": volume, **variables}
-        words = ["env", *(f"{key}={value}" for key, value in told.items()), f"{PROVIDER}/{action}"]
-        line = f"umask 077; cd {PROVIDER} && exec {shlex.join([*words, *arguments])}"
-        ran = self.machine.run(line, check=False)
-        return Result(ran.returncode, ran.stdout, ran.stderr)
+        return super().call(action, volume, *arguments, **{"EXTP_POOL": self.pool, **variables})
 
     def mark_offline(self, *nodes: LabNode) -> None:
         """Mark nodes offline, as ``gnt-node modify -O yes`` does on every node."""
@@ -130,26 +127,16 @@ class LabNode(Scripts):
 
     def write(self, text: str, volume: str = "v1") -> bool:
         """Write to an attached volume, past the cache; whether that worked."""
-        link = f"/dev/ganeti-extstorage/{volume}"
-        script = f"dd of={link} bs=512 conv=sync,notrunc oflag=direct status=none"
-        return self.machine.run(["sh", "-c", script], check=False, input=text).returncode == 0
+        return self.put(f"{LINKS}/{volume}", text)
 
     def read(self, volume: str = "v1") -> str:
-        """What is at the beginning, past the cache; empty if it can't be read."""
-        script = f"dd if=/dev/ganeti-extstorage/{volume} bs=512 count=1 iflag=direct status=none"
-        return self.machine.run(["sh", "-c", script], check=False).stdout.rstrip("\0")
-
-    def size(self, volume: str = "v1") -> int:
-        """The size of an attached volume in bytes."""
-        return int(self.sh(f"blockdev --getsize64 /dev/ganeti-extstorage/{volume}"))
+        """What is at the beginning of an attached volume, past the cache."""
+        return self.get(f"{LINKS}/{volume}")
 
     def left(self) -> list[str]:
-        """What this node still has of any volume: records, links, locks, sessions, node records, disks."""
-        script = (
-            "cd /run/ganeti-extstorage; ls -d attachments/* locks/* /dev/ganeti-extstorage/*"
-            " /sys/class/iscsi_session/* /etc/iscsi/nodes/* /sys/block/sd* 2>/dev/null || true"
-        )
-        return self.sh(script).split()
+        """What this node still has of any volume, its sessions, their records and its disks, too."""
+        script = "ls -d /sys/class/iscsi_session/* /etc/iscsi/nodes/* /sys/block/sd* 2>/dev/null || true"
+        return [*super().left(), *self.sh(script).split()]
 
     def forget(self) -> None:
         """Forget all volumes, sessions first."""

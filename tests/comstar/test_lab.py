@@ -28,16 +28,16 @@ def test_a_volumes_life_on_two_nodes(both: list[LabNode], storage: Storage, layo
     n1, n2 = both
     n1.create()
     assert n1.attach() == LINK
-    assert n1.size() == 16 * MIB
+    assert n1.size(LINK) == 16 * MIB
     assert n1.read() == ""
     assert n1.write("hello")
     assert n1.grow(16, 24).status == 0
-    assert n1.size() == 24 * MIB
+    assert n1.size(LINK) == 24 * MIB
     n1.ok("setinfo", VOL_METADATA="originstname+web")
     assert n1.snapshot().status == 0
     n1.ok("detach")
     assert n2.attach() == LINK
-    assert (n2.read(), n2.size()) == ("hello", 24 * MIB)
+    assert (n2.read(), n2.size(LINK)) == ("hello", 24 * MIB)
     assert n2.write("bye")
     n2.attach("v1.snap")
     assert n2.read("v1.snap") == "hello"
@@ -229,7 +229,7 @@ def test_killed_calls_are_finished(both: list[LabNode], storage: Storage) -> Non
     assert n1.open().status == 0
     dies(n1, "comstar.resized", "grow", VOL_SIZE="16", VOL_NEW_SIZE="24")
     assert n1.grow(16, 24).status == 0
-    assert n1.size() == 24 * MIB
+    assert n1.size(LINK) == 24 * MIB
     dies(n1, "comstar.snapshot", "snapshot", VOL_SNAPSHOT_NAME="v1.snap", VOL_SNAPSHOT_SIZE="24")
     assert n1.snapshot().status == 0
     for point in DETACH:
