@@ -131,7 +131,7 @@ def test_a_snapshot_that_was_killed_is_finished_by_the_cluster(array: Array, nod
 def test_no_secret_is_anywhere(array: Array, node: Node) -> None:
     create(node)
     node.ok("setinfo", NAME, VOL_METADATA="text")
-    node.fails(11, "create", "v" * 20, VOL_SIZE=str(1 << 40), EXTSTORAGE_DEBUG="1")
+    node.fails(2, "create", "v" * 20, VOL_SIZE=str(1 << 40), EXTSTORAGE_DEBUG="1")
     array.password.write_text("hush-hush\n")
     result = node.call("remove", NAME, EXTSTORAGE_DEBUG="1")
     assert result.status == 9
