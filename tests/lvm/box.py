@@ -130,7 +130,7 @@ class Box:
 
     def configure(self, text: str) -> None:
         """Write the provider's configuration on the storage machine."""
-        self.sh(f"mkdir -p {CONFIG}; cat >{CONFIG}/lvm.conf <<'END'\n{text}END\n")
+        self.sh(f"mkdir -p {CONFIG}; cat >{CONFIG}/lvm.conf <<'END'\n{text}END\nsync {CONFIG}/lvm.conf")
 
     def tear_down(self) -> None:
         """Forget everything but the volume group, exports first."""

@@ -69,7 +69,7 @@ class Controller:
         """Let a node in, with the line that the administrator's command prints."""
         words = ["/usr/bin/python3", "-m", "gnt_storage", "controller", "authorize", node, "-"]
         line = f"cd {CHECKOUT} && {shlex.join(words)} --cluster c1 {shlex.join(pools)}"
-        self.machine.run(f"{line} >>/srv/ssh/authorized_keys", input=key)
+        self.machine.run(f"{line} >>/srv/ssh/authorized_keys; sync", input=key)
 
 
 class Client(Scripts):
@@ -87,6 +87,7 @@ class Client(Scripts):
         self.configure()
         self.trust()
         self.controller.authorize(self.name, self.sh(f"cat {CONFIG}/controller_key.pub"), "lvm")
+        self.sh("sync")  # some tests cut its power
 
     def configure(self, more: str = "") -> None:
         """Write the node's own configuration."""
