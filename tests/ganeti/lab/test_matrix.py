@@ -10,4 +10,4 @@ from tests.ganeti.test_disks import test_disks, test_grow
 from tests.ganeti.test_failing import test_grow as test_failing_grow
 from tests.ganeti.test_failing import test_start_of_what_another_holds
 from tests.ganeti.test_life import test_names_and_contents, test_recreate, test_stop_and_start
-from tests.ganeti.test_migration import test_dead_node
+from tests.ganeti.test_migration import test_dead_node, test_migration_of_a_machine
