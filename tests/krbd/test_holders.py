@@ -115,6 +115,7 @@ def test_storage_away(site: KrbdSite, n1: KrbdNode, gone: str) -> None:
         assert n1.fails(8, "attach")
     finally:
         site.resume(gone)
+    site.set(n1)  # the cluster may take a moment to be what it was
     # Some kernels unmap without an answer, some now.
     site.ceph.wait_until(lambda: n1.mappings() == [])
     n1.forget_timeouts()
