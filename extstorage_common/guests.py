@@ -26,5 +26,13 @@ def unmark(name: str) -> None:
     unlink_if_there(_path(name))
 
 
+def unmark_all(prefix: str) -> None:
+    """Tell udev that all disks are gone whose names begin so, and those that never came."""
+    directory = _path("")
+    for name in os.listdir(directory) if os.path.isdir(directory) else []:
+        if name.startswith(prefix):
+            unmark(name)
+
+
 def _path(name: str) -> str:
     return os.path.join(paths.run_dir(), "guests", name)

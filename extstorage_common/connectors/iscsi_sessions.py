@@ -128,14 +128,12 @@ class Session:
 
         Raises SystemRefused, TimedOut.
         """
-        addresses = [os.path.basename(directory) for directory in self.luns().values()]
         ended = _iscsiadm(["-m", "session", "-r", self.number, "--logout"], deadline)
         if ended.status not in (0, SESSION_NOT_FOUND, NOTHING_FOUND) and self.exists():
             raise SystemRefused(what=f"ending iSCSI session {self.number}", reason=ended.reason)
         for _ in deadline.attempts():
             if not self.exists():
-                for address in addresses:
-                    guests.unmark(address)
+                guests.unmark_all(f"{self._host().removeprefix('host')}:")
                 return
         raise TimedOut(seconds=deadline.seconds, doing=f"ending iSCSI session {self.number}")
 
