@@ -236,8 +236,8 @@ class Box:
 
     def read(self, name: str) -> bytes:
         """Which bytes there are in a logical volume."""
-        script = f"od -An -v -tx1 -w1 /dev/vg0/{name} | sort -u"
-        return bytes.fromhex(self.sh(script).replace("\n", " "))
+        code = "import sys; print(bytes(sorted(set(open(sys.argv[1], 'rb').read()))).hex())"
+        return bytes.fromhex(self.machine.python(code, f"/dev/vg0/{name}").strip())
 
     def state(self, name: str = "v1") -> dict[str, Any]:
         """A volume's file; empty if there is none."""
