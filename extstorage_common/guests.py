@@ -2,7 +2,8 @@
 """Which of this node's disks are guests', for a udev rule of ours: what is inside is never activated here.
 
 A file is made before the disk appears, with what is known of it then: the address of a SCSI disk
-(``2:0:0:0``), the UUID of a map (``mpath-36001405...``), the name of a loop device.
+(``2:0:0:0``), the UUID of a map (``mpath-36001405...``), an image's id (``rbd-10ab...``), the name of a loop
+device.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import base64
 import os
 from functools import partial
 
-from extstorage_common import blockdevices, bounded
+from extstorage_common import blockdevices, bounded, guests
 from extstorage_common.blockdevices import content, is_unchanged
 from extstorage_common.connectors.base import Connector
 from extstorage_common.crash import crash_point
@@ -107,6 +107,7 @@ class RbdConnector(Connector):
             raise SystemRefused(what=what, reason=reason)
         _add_key(_key_name(data), data["keyring"], data["user"])
         monitors, options = ",".join(data["monitors"]), ",".join(self._options(data))
+        guests.mark(_guest(data))
         try:
             _write(f"{BUS}/add_single_major", f"{monitors} {options} {data['pool']} {data['image']} -")
         except OSError as error:
@@ -143,6 +144,7 @@ class RbdConnector(Connector):
                 unmap = partial(_write, f"{BUS}/remove_single_major", number)
                 bounded.succeeds(unmap, self.deadline, UNMAP_SECONDS)
             if not is_unchanged(identity):
+                guests.unmark(_guest(kept))
                 return
         users = self.users(kept, device)
         if not users and self.deadline.left() <= until_hung:
@@ -271,6 +273,11 @@ def _key_of(keyring: str, user: str) -> bytes:
     except (OSError, ValueError) as error:
         raise BadConfiguration(file=keyring, reason=error) from error
     raise BadConfiguration(file=keyring, reason=f"there is no key of client.{user}")
+
+
+def _guest(data: Mapping[str, Any]) -> str:
+    """By what udev knows a guest's disk."""
+    return f"rbd-{data['image_id']}"
 
 
 def _map_reason(error: OSError) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-from extstorage_common import blockdevices
+from extstorage_common import blockdevices, guests
 from extstorage_common.blockdevices import content, is_unchanged, sysfs
 from extstorage_common.connectors.base import Connector
 from extstorage_common.crash import crash_point
@@ -67,7 +67,17 @@ class RbdNbdConnector(Connector):
         spec = "/".join(filter(None, (data["pool"], data["namespace"], data["image"])))
         user = ["--id", data["user"], "--conf", data["conf"], "--keyring", data["keyring"]]
         identity = ["--fsid", data["cluster"], "--cookie", _cookie(data)]
-        self._run(f"mapping image {data['image']}", "map", *user, *identity, spec)
+        what = f"mapping image {data['image']}"
+        for name in _free_devices():
+            guests.mark(name)
+            try:
+                self._run(what, "map", *user, *identity, "--device", f"/dev/{name}", spec)
+                return
+            except SystemRefused:
+                if not _is_taken(name):
+                    guests.unmark(name)
+                    raise
+        raise SystemRefused(what=what, reason="others took every device that was free")
 
     def disconnect_volume(
         self, kept: Mapping[str, str], device: str, identity: Sequence[tuple[str, str]]
@@ -91,6 +101,7 @@ class RbdNbdConnector(Connector):
         self._run(f"unmapping {device}", "unmap", device)
         for _ in self.deadline.attempts():
             if not is_unchanged(identity):
+                guests.unmark(os.path.basename(device))
                 return
         raise TimedOut(seconds=self.deadline.seconds, doing=f"unmapping {device}")
 
@@ -159,6 +170,17 @@ class RbdNbdConnector(Connector):
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["rbd-nbd does not say why"])[-1]
             raise SystemRefused(what=what, reason=reason)
+
+
+def _free_devices() -> list[str]:
+    """The names of devices that nobody has, and of one that the kernel will make."""
+    numbers = sorted(int(name[3:]) for name in os.listdir("/sys/block") if name.startswith("nbd"))
+    free = [f"nbd{number}" for number in numbers if not _is_taken(f"nbd{number}")]
+    return [*free, f"nbd{max(numbers, default=-1) + 1}"]
+
+
+def _is_taken(name: str) -> bool:
+    return os.path.exists(f"/sys/block/{name}/pid")
 
 
 def _cookie(data: Mapping[str, str]) -> str:
