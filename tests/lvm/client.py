@@ -51,7 +51,7 @@ class Controller:
 
     def new_host_key(self) -> None:
         """Give the machine another host key, as after an installation; it is to be started then."""
-        self.machine.run(f"rm -f /srv/ssh/host*; {KEYGEN} /srv/ssh/host")
+        self.machine.run(f"rm -f /srv/ssh/host*; {KEYGEN} /srv/ssh/host; sync")  # some tests cut its power
 
     def host_key(self) -> str:
         """The line for a known_hosts."""
