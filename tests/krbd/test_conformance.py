@@ -3,7 +3,8 @@
 
 Half of the cases use the nodes in the other order, so that both kernels have work. By default these are the
 cases in which the device matters; tests/rbd has them all, with volumes without a device.
-``EXTSTORAGE_ALL_CASES=1`` takes all but those with the storage away, which is tried in test_holders.
+``EXTSTORAGE_TEST_WHOLE_CONFORMANCE=1`` takes all but those with the storage away, which is tried in
+test_holders.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def test_krbd_keeps_the_rules(site: KrbdSite, n1: KrbdNode, n2: KrbdNode) -> Non
 
 def _cases() -> list[str]:
     names = [case["case"] for case in _gnt_storage("--list")["cases"]]
-    if os.environ.get("EXTSTORAGE_ALL_CASES"):
+    if os.environ.get("EXTSTORAGE_TEST_WHOLE_CONFORMANCE") == "1":
         return [name for name in names if not name.startswith("away-")]
     return [name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in DEVICES)]
 
