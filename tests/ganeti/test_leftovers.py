@@ -32,7 +32,8 @@ PROGRAM = """
 import signal, sys, time
 from pathlib import Path
 from tests.ganeti import namespace_cluster
-signal.signal(signal.SIGTERM, signal.default_int_handler)
+for number in (signal.SIGTERM, signal.SIGINT):  # a shell ignores the latter for what it starts with "&"
+    signal.signal(number, signal.default_int_handler)
 directory, share = Path(sys.argv[1]), sys.argv[2]
 if share == "ext4":
     namespace_cluster.supports_direct = lambda path: False
