@@ -27,6 +27,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests import machines
 from tests.ceph import processes
 from tests.ceph.processes import CephError
 
@@ -246,7 +247,7 @@ class Ceph:
 
     def kill(self, daemon: str) -> None:
         """Kill a daemon; returns when it is gone, for the rest of the cluster, too."""
-        processes.kill(self.pid(daemon), self.directory)
+        machines.end(self.pid(daemon), processes.mark(self.directory))
         if daemon == OSD:
             self.mon("osd down", ids=["0"])
 

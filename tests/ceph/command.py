@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-from pathlib import Path
 
 from tests.ceph import processes
 from tests.ceph.cluster import CLIENT, DIRECTORY, POOL, Ceph
 from tests.ceph.processes import CephError
+from tests.command import Command
 
 
 def up(options: argparse.Namespace) -> int:
@@ -36,38 +35,18 @@ def down(options: argparse.Namespace) -> int:
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
-    main = argparse.ArgumentParser(prog="cluster", description=__doc__)
-    commands = main.add_subparsers(required=True, metavar="COMMAND")
-
-    def add(name: str, action: object, text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--dir", type=Path, default=DIRECTORY, help="where it is (default: %(default)s)")
-        command.set_defaults(action=action)
-        return command
-
-    make = add("up", up, "make a cluster and leave it running")
+def command() -> Command:
+    cluster = Command("cluster", __doc__, DIRECTORY)
+    make = cluster.add("up", up, "make a cluster and leave it running")
     make.add_argument("--store", choices=["memstore", "bluestore"], default="memstore")
     make.add_argument("--mgr", action="store_true", help="with a manager: there are figures of space then")
     make.add_argument("--address", default="127.0.0.1", help="of the daemons (default: %(default)s)")
     make.add_argument("--network", default="", metavar="PATH", help="network namespace with that address")
-    run = add("exec", execute, "run a command such as rbd or ceph (or a shell) that talks to the cluster")
+    run = cluster.add("exec", execute, "run a command such as rbd or ceph, or a shell")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND...")
-    add("down", down, "end the cluster, or what is left of one")
-    return main
-
-
-def main() -> int:
-    options = parser().parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        return int(options.action(options))
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except CephError as error:
-        print(f"cluster: {error}", file=sys.stderr)
-        return 1
+    cluster.add("down", down, "end the cluster, or what is left of one")
+    return cluster
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command().main())

@@ -14,7 +14,8 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from tests.ceph.processes import SECONDS, CephError
+from tests.ceph.processes import CephError
+from tests.machines import SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import signal
 import sys
 from pathlib import Path
 
+from tests.command import Command
 from tests.lab.lab import DIRECTORY, Lab
 from tests.machines import MachineError
 
@@ -67,44 +66,25 @@ def _standing(directory: Path) -> Lab:
     raise MachineError(f"no lab is running in {directory}")
 
 
-def parser() -> argparse.ArgumentParser:
-    main = argparse.ArgumentParser(prog="lab", description=__doc__)
-    commands = main.add_subparsers(required=True, metavar="COMMAND")
-
-    def add(name: str, action: object, text: str, node: str = "") -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--dir", type=Path, default=DIRECTORY, help="where it is (default: %(default)s)")
-        if node:
-            count = None if node == "required" else "?"
-            command.add_argument("node", metavar="NODE", help="storage, node1 ...", nargs=count, default=node)
-        command.set_defaults(action=action)
-        return command
-
-    make = add("up", up, "make a lab and leave it running")
+def command() -> Command:
+    lab = Command("lab", __doc__, DIRECTORY)
+    make = lab.add("up", up, "make a lab and leave it running")
     make.add_argument("--nodes", type=int, default=2, help="how many compute nodes (default: %(default)s)")
     make.add_argument("--memory", type=int, default=512, help="MiB for each node (default: %(default)s)")
-    run = add("exec", execute, "run a command in a node; its exit status is passed on", "required")
+    run = lab.add("exec", execute, "run a command in a node; its exit status is passed on")
+    in_shell = lab.add("shell", shell, "a shell in a node; makes a lab for it if none is running")
+    crash = lab.add("crash", switch, "pull the plug of a node")
+    boot = lab.add("boot", switch, "switch a node on that crashed")
+    for action in (run, crash, boot):
+        action.add_argument("node", metavar="NODE", help="storage, node1 ...")
     run.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND...")
-    add("shell", shell, "a shell in a node; makes a lab for it if none is running", "node1")
-    add("crash", switch, "pull the plug of a node", "required").set_defaults(off=True)
-    add("boot", switch, "switch a node on that crashed", "required").set_defaults(off=False)
-    add("status", status, "show the nodes; exit status 1 if no lab is running")
-    add("down", down, "end the lab, or what is left of one")
-    return main
-
-
-def main() -> int:
-    options = parser().parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(relativeCreated)7d ms  %(message)s")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        return int(options.action(options))
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except MachineError as error:
-        print(f"lab: {error}", file=sys.stderr)
-        return 1
+    in_shell.add_argument("node", metavar="NODE", help="(default: %(default)s)", nargs="?", default="node1")
+    crash.set_defaults(off=True)
+    boot.set_defaults(off=False)
+    lab.add("status", status, "show the nodes; exit status 1 if no lab is running")
+    lab.add("down", down, "end the lab, or what is left of one")
+    return lab
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command().main())
