@@ -87,7 +87,7 @@ class PortalsDiffer(ConfigurationError):
 
 
 class ChapKeyMissing(ConfigurationError):
-    template = "pool '{pool}' must say chap_key_file, from which the nodes' secrets are made, or chap = no"
+    template = "pool '{pool}' must say chap_key_file, from which secrets are made, or chap = none"
 
 
 class NotUnderstood(PoolUnreachable):
@@ -390,7 +390,7 @@ class ComstarBackend(Backend):
     # --- exports ----------------------------------------------------------------------------------
 
     def initialize_connection(self, volume: Volume, connector: Mapping[str, str]) -> Connection:
-        if self.pool["chap"] and not self.pool["chap_key_file"]:
+        if self.pool["chap"] != "none" and not self.pool["chap_key_file"]:
             raise ChapKeyMissing(pool=self.pool.name)
         export = self.exports.of(self._read(volume))
         initiator = connector.get("initiator", "")
@@ -411,12 +411,8 @@ class ComstarBackend(Backend):
             "wwn": export.wwn,
             "serial": "",
             "connector": self.pool["connector"],
+            **self.exports.authentication(export, initiator),
         }
-        if self.pool["chap"]:
-            password = self.exports.password(initiator)
-            data |= {"auth_method": "CHAP", "auth_username": initiator, "auth_password": password}
-        else:
-            data["auth_method"] = "None"
         return {"driver_volume_type": "iscsi", "data": data}
 
     def terminate_connection(self, volume: Volume, connector: Mapping[str, str]) -> None:

@@ -9,6 +9,8 @@ where that stream is empty, for no command here fails in silence.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
 
 from extstorage_common.errors import NoSpace, PoolUnreachable, Refused
@@ -16,7 +18,7 @@ from extstorage_common.transports import ssh
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from extstorage_common.config import Pool
     from extstorage_common.deadline import Deadline
@@ -101,17 +103,23 @@ class Machine:
         command = f"{program} {subcommand}"
         return kind(command=command, address=self.shell.address, reason=_first(ended))
 
-    def put(self, path: str, content: str) -> None:
+    @contextlib.contextmanager
+    def secret_file(self, secret: str) -> Iterator[str]:
+        """The path of a file with a secret, which is there for the moment. Raises CommandFailed."""
+        path = f"{self.pool['secret_directory']}/ganeti-extstorage.{os.urandom(16).hex()}"
+        self._put(path, secret)
+        try:
+            yield path
+        finally:
+            self.shell.run(f"rm -f {shlex.quote(path)}", "removing a secret's file")
+
+    def _put(self, path: str, content: str) -> None:
         """Make a file that only its owner can read, which must not be there yet, nor a link."""
         line = f"umask 077; set -C; cat > {shlex.quote(path)}"
         answer = self.shell.run(line, "writing a secret's file", content.encode(), [content])
         if answer.status or (answer.status is None and answer.stderr):
             reason = answer.stderr.decode("utf-8", "replace").strip() or f"exit status {answer.status}"
             raise CommandFailed(command=f"writing {path}", address=self.shell.address, reason=reason)
-
-    def remove(self, path: str) -> None:
-        """Remove a file, which need not be there."""
-        self.shell.run(f"rm -f {shlex.quote(path)}", "removing a secret's file")
 
 
 def _first(ended: Ended) -> str:

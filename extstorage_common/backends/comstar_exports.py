@@ -10,13 +10,14 @@
 
 What proves who an initiator is (CHAP) COMSTAR keeps for an initiator, not for a volume, and never tells. So
 it is computed, from a secret of the pool and the initiator's name, and uploaded when the node is registered.
+With mutual CHAP a target's secret is computed from its own name, and uploaded when the target is made.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
-import os
 import re
 
 from extstorage_common.backends.comstar_commands import Machine
@@ -28,7 +29,7 @@ from extstorage_common.transports.ssh import read_secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from extstorage_common.backends.comstar_state import State
 
@@ -143,25 +144,44 @@ class Exports:
         return self._ensure_view(export, node)
 
     def _ensure_target(self, export: Export) -> None:
-        listed = self.machine.ask("itadm", "list-target", export.iqn)
+        verbose = ("-v",) if self.pool["chap"] == "mutual" else ()
+        listed = self.machine.ask("itadm", "list-target", *verbose, export.iqn)
         state = next((line.split()[1] for line in listed.lines if line.split()[:1] == [export.iqn]), "")
-        if state == "online":
-            return
-        if state:
-            self.machine.do("stmfadm", "online-target", export.iqn)
-        elif listed.says(NOT_FOUND):
+        if not state:
+            if not listed.says(NOT_FOUND):
+                raise self.machine.failure(listed, "itadm", "list-target")
             self.make_target(export)
-        else:
-            raise self.machine.failure(listed, "itadm", "list-target")
+            return
+        if verbose:
+            self._ensure_proof(export, _fields(listed.lines))
+        if state != "online":
+            self.machine.do("stmfadm", "online-target", export.iqn)
 
     def make_target(self, export: Export) -> None:
         """A target in its group; the group first, since a target that is online joins none."""
         self.machine.do("stmfadm", "create-tg", export.group, unless=THERE)
         self.machine.do("stmfadm", "add-tg-member", "-g", export.group, export.iqn, unless=THERE)
-        words = ["create-target", "-a", "chap" if self.pool["chap"] else "none"]
+        words = ["create-target", "-a", "none" if self.pool["chap"] == "none" else "chap"]
         if group := self.pool["portal_group"]:
             words += ["-t", group]
-        self.machine.do("itadm", *words, "-n", export.iqn, unless=THERE)
+        with self._proof(export) as proof:
+            self.machine.do("itadm", *words, *proof, "-n", export.iqn, unless=THERE)
+
+    def _ensure_proof(self, export: Export, told: dict[str, str]) -> None:
+        """Let a target prove who it is that was made without, or with another key: its user's name tells."""
+        proved = told.get("targetchapsecret") == "set"
+        if not proved or told.get("targetchapuser") != self.target_user(export):
+            with self._proof(export) as proof:
+                self.machine.do("itadm", "modify-target", "-a", "chap", *proof, export.iqn)
+
+    @contextlib.contextmanager
+    def _proof(self, export: Export) -> Iterator[list[str]]:
+        """The words that give a target its secret, for the moment; none where CHAP is not mutual."""
+        if self.pool["chap"] != "mutual":
+            yield []
+            return
+        with self.machine.secret_file(self.secret(f"target {export.iqn}")) as path:
+            yield ["-u", self.target_user(export), "-S", path]
 
     def _ensure_unit(self, export: Export, size: int) -> None:
         listed = self.machine.ask("stmfadm", "list-lu", "-v", export.guid)
@@ -219,7 +239,7 @@ class Exports:
         members = self._members(group)
         if members == [initiator]:
             return
-        if self.pool["chap"]:
+        if self.pool["chap"] != "none":
             self._set_secret(initiator)
         crash_point("comstar.secret")
         if members is None:
@@ -241,21 +261,31 @@ class Exports:
 
     def _set_secret(self, initiator: str) -> None:
         """Upload what the initiator says of itself; it never stands on a command line."""
-        path = f"{self.pool['secret_directory']}/ganeti-extstorage.{os.urandom(16).hex()}"
-        self.machine.put(path, self.password(initiator))
-        try:
+        with self.machine.secret_file(self.secret(initiator)) as path:
             made = self.machine.do(
                 "itadm", "create-initiator", "-S", path, initiator, unless=("already exists",)
             )
             if made.trouble:
                 self.machine.do("itadm", "modify-initiator", "-S", path, initiator)
-        finally:
-            self.machine.remove(path)
 
-    def password(self, initiator: str) -> str:
-        """With what an initiator proves who it is (119 bits)."""
+    def authentication(self, export: Export, initiator: str) -> dict[str, str]:
+        """What of a connection's data is about CHAP."""
+        if self.pool["chap"] == "none":
+            return {"auth_method": "None"}
+        data = {"auth_method": "CHAP", "auth_username": initiator, "auth_password": self.secret(initiator)}
+        if self.pool["chap"] == "mutual":
+            data["mutual_auth_username"] = self.target_user(export)
+            data["mutual_auth_password"] = self.secret(f"target {export.iqn}")
+        return data
+
+    def target_user(self, export: Export) -> str:
+        """The name that a target gives when it proves who it is."""
+        return f"t-{self.secret(f'user of target {export.iqn}')[:8]}"
+
+    def secret(self, purpose: str) -> str:
+        """What follows from the pool's key for a purpose: an initiator's name, or what is none (119 bits)."""
         key = read_secret(self.pool["chap_key_file"]).encode()
-        number = int.from_bytes(hmac.digest(key, initiator.encode(), "sha256"), "big")
+        number = int.from_bytes(hmac.digest(key, purpose.encode(), "sha256"), "big")
         letters = []
         for _ in range(PASSWORD_LENGTH):
             number, index = divmod(number, len(ALPHABET))

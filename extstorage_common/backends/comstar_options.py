@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from extstorage_common.config import AbsolutePath, Choice, Kind, Option, SecretFile, YesNo
-from extstorage_common.targets.iscsi import CHARACTERS, CONNECTOR_OPTION, Portals
+from extstorage_common.targets.iscsi import CHAP_OPTION, CHARACTERS, CONNECTOR_OPTION, Portals
 from extstorage_common.transports import ssh
 
 
@@ -71,19 +71,19 @@ OPTIONS = (
     ),
     CONNECTOR_OPTION,
     Option("iqn", IqnPrefix(), "iqn.2026-01.org.ganeti.extstorage", "how the names of targets begin"),
-    Option("chap", YesNo(), "yes", "whether initiators must prove who they are"),
+    CHAP_OPTION,
     Option(
         "chap_key_file",
         SecretFile(),
         "",
-        "a file of mode 0600 with a line of random text, from which the nodes' secrets are made; "
+        "a file of mode 0600 with a line of random text, from which all secrets are made; "
         "the same for all nodes and for all pools of one machine",
     ),
     Option(
         "secret_directory",
         AbsolutePath(),
         "/tmp",
-        "where, on the machine, a node's secret lies in a file of mode 0600 while it is registered",
+        "where, on the machine, a secret lies in a file of mode 0600 while itadm reads it",
     ),
     Option("pfexec", YesNo(), "yes", "run the commands with the user's rights profiles; root needs none"),
 )

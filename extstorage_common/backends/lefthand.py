@@ -27,7 +27,7 @@ from extstorage_common.backends.lefthand_cliq import (
 from extstorage_common.backends.lefthand_exports import Exports
 from extstorage_common.backends.lefthand_notes import Maker, Note
 from extstorage_common.backends.lefthand_rows import Row, array_name, point_name
-from extstorage_common.config import Choice, Kind, Option, Whole, YesNo
+from extstorage_common.config import Choice, Kind, Option, Whole
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import (
     Busy,
@@ -37,7 +37,7 @@ from extstorage_common.errors import (
     VolumeIncomplete,
     VolumeNotFound,
 )
-from extstorage_common.targets.iscsi import CONNECTOR_OPTION, Portals, connectors
+from extstorage_common.targets.iscsi import CHAP_OPTION, CONNECTOR_OPTION, Portals, connectors
 from extstorage_common.transports import ssh
 
 TYPE_CHECKING = False
@@ -104,7 +104,13 @@ class LeftHandBackend(Backend):
             "on how many storage nodes each block is kept (Network RAID); by default as the array likes",
             owner=True,
         ),
-        Option("chap", YesNo(), "yes", "whether nodes show the array a secret of their own when they log in"),
+        CHAP_OPTION,
+        Option(
+            "mutual_chap_name",
+            Choice("node", "target"),
+            "node",
+            "the name that the array gives with its secret: the node's in CHAP, or the target's own",
+        ),
         Option(
             "portals",
             Portals(),

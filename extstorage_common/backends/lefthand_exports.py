@@ -53,7 +53,7 @@ class NotAssigned(Refused):
 
 class ChapDiffers(Refused):
     template = (
-        "server {server} on the array has CHAP {found} and pool '{pool}' wants {wanted}; "
+        "server {server} on the array says chap = {found} and pool '{pool}' wants {wanted}; "
         "detach all volumes of this node, delete the server there, and it is made anew"
     )
 
@@ -69,6 +69,10 @@ class NoPortal(Refused):
 def server_name(node: str, initiator: str) -> str:
     """The server that stands for a node with this initiator's name."""
     return f"gx-{node}-{hashlib.sha256(initiator.encode()).hexdigest()[:8]}"
+
+
+def _secret() -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))
 
 
 def node_of(server: str) -> str:
@@ -107,9 +111,10 @@ class Exports:
     def _register(self, server: str, node: str, initiator: str) -> None:
         """Make the node's server, once."""
         chap = {}
-        if self.pool["chap"]:
-            secret = "".join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))
-            chap = {"useChap": "1", "chapName": f"n-{secrets.token_hex(4)}", "targetSecret": secret}
+        if self.pool["chap"] != "none":
+            chap = {"useChap": "1", "chapName": f"n-{secrets.token_hex(4)}", "targetSecret": _secret()}
+        if self.pool["chap"] == "mutual":
+            chap["initiatorSecret"] = _secret()
         with Lock(f"lefthand/{server}", f"registering {node}", self.deadline):
             try:
                 self.cliq.run("createServer", serverName=server, initiator=initiator, **chap)
@@ -147,23 +152,26 @@ class Exports:
             "size": row.size,
             "wwn": row.wwn(self.pool["naa_prefix"]),
             "serial": row.serial,
-            **self._authentication(server, permission),
+            **self._authentication(row, server, permission),
         }
         return {"driver_volume_type": "iscsi", "data": data}
 
-    def _authentication(self, server: str, permission: dict[str, str]) -> dict[str, str]:
-        has_chap = permission.get("chapRequired") == "true"
-        if has_chap != self.pool["chap"]:
-            found, wanted = ("on" if has_chap else "off", "on" if self.pool["chap"] else "off")
+    def _authentication(self, row: Row, server: str, permission: dict[str, str]) -> dict[str, str]:
+        found, wanted = "none", self.pool["chap"]
+        if permission.get("chapRequired") == "true":
+            found = "mutual" if permission.get("initiatorSecret") else "one-way"
+        if found != wanted:
             raise ChapDiffers(server=server, found=found, wanted=wanted, pool=self.pool.name)
-        if not has_chap:
+        if found == "none":
             return {"auth_method": "None"}
-        # The array's "target secret" is what an initiator shows to the target.
-        return {
-            "auth_method": "CHAP",
-            "auth_username": permission["chapName"],
-            "auth_password": permission["targetSecret"],
-        }
+        # The array's "target secret" is what an initiator shows to the target; its "initiator secret" is what
+        # the initiator is shown.
+        user = permission["chapName"]
+        data = {"auth_method": "CHAP", "auth_username": user, "auth_password": permission["targetSecret"]}
+        if found == "mutual":
+            data["mutual_auth_username"] = row.iqn if self.pool["mutual_chap_name"] == "target" else user
+            data["mutual_auth_password"] = permission["initiatorSecret"]
+        return data
 
     def portals(self) -> list[str]:
         """Where the cluster's targets are: its virtual addresses, else its first storage node."""

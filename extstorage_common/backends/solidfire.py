@@ -23,7 +23,6 @@ from extstorage_common.backends.solidfire_volumes import (
 from extstorage_common.config import (
     TRANSCRIPT,
     AbsolutePath,
-    Choice,
     Host,
     Kind,
     Option,
@@ -41,7 +40,7 @@ from extstorage_common.errors import (
     VolumeIncomplete,
     VolumeNotFound,
 )
-from extstorage_common.targets.iscsi import PORT, Portals
+from extstorage_common.targets.iscsi import CHAP_OPTION, PORT, Portals
 from extstorage_common.transports.element import Element, ElementError, Login, once
 
 TYPE_CHECKING = False
@@ -115,12 +114,7 @@ class SolidFireBackend(Backend):
             "",
             "where the nodes find the volumes, if not at the cluster's storage address (SVIP)",
         ),
-        Option(
-            "chap",
-            Choice("one-way", "mutual", "none"),
-            "one-way",
-            "whether a node must prove who it is, and the cluster, too; none: the initiator's name is enough",
-        ),
+        CHAP_OPTION,
         Option(
             "purge",
             YesNo(),

@@ -54,6 +54,13 @@ CONNECTOR_OPTION = Option(
     "how nodes connect where there is one portal: by iscsiadm alone, or by os-brick, as with several",
 )
 
+CHAP_OPTION = Option(
+    "chap",
+    Choice("one-way", "mutual", "none"),
+    "one-way",
+    "whether a node must prove who it is, and the target, too; none: the initiator's name is enough",
+)
+
 
 def connectors(pool: Pool) -> tuple[str, ...]:
     """The connectors that nodes need for a pool that has ``portals`` and ``CONNECTOR_OPTION``."""

@@ -34,7 +34,7 @@ dataset = tank/{second}
 layout = {second}
 [open]
 dataset = tank/open
-chap = no
+chap = none
 """
 LAYOUTS = ("target", "shared")
 POOLS = (*LAYOUTS, "open")

@@ -185,22 +185,55 @@ def test_secret_is_removed_whatever_happens(site: Site) -> None:
 
 
 def test_secret_is_in_no_transcript(site: Site) -> None:
-    backend = site.backend(transcript="yes")
+    backend = site.backend(transcript="yes", chap="mutual")
     backend.create_volume("v1", 16)
-    password = attach(backend)["auth_password"]
+    data = attach(backend)
     said = (site.directory / "log/comstar.transcript.log").read_text()
     assert "create-initiator" in said
-    assert password not in said
-    assert KEY not in said
+    assert not any(secret in said for secret in (data["auth_password"], data["mutual_auth_password"], KEY))
 
 
 def test_without_chap(site: Site) -> None:
-    backend = site.backend(chap="no", chap_key_file="")
+    backend = site.backend(chap="none", chap_key_file="")
     backend.create_volume("v1", 16)
     data = attach(backend)
     assert data["auth_method"] == "None"
     assert "auth_password" not in data
     assert "none" in site.run(f"itadm list-target -v {data['target_iqn']}")
+
+
+def test_target_that_proves_who_it_is(site: Site) -> None:
+    """With a secret of its own, which is on no command line and stays nowhere."""
+    backend = site.backend(chap="mutual")
+    backend.create_volume("v1", 16)
+    site.seen()
+    data = attach(backend)
+    secret = data["mutual_auth_password"]
+    assert len({secret, data["auth_password"], data["mutual_auth_username"]}) == 3
+    told = site.run(f"itadm list-target -v {data['target_iqn']}").split()
+    assert data["mutual_auth_username"] in told
+    assert "unset" not in told
+    assert site.machine.call("files") == ["/dev/stdin"]
+    assert not any(secret in line or KEY in line for line in site.machine.requests())
+    assert len([line for line in site.seen() if line.startswith("itadm create-target")]) == 1
+    assert attach(site.backend("n2", chap="mutual"))["mutual_auth_password"] == secret
+    assert not [line for line in site.seen() if line.startswith("itadm modify-target")]
+
+
+@pytest.mark.parametrize("before", ["none", "one-way", "mutual"])
+def test_target_that_had_no_proof_or_an_old_one(site: Site, before: str) -> None:
+    old = site.config / "old"
+    old.write_text("another line of random text\n")
+    old.chmod(0o600)
+    key = str(old) if before == "mutual" else site.options()["chap_key_file"]
+    backend = site.backend(chap=before, chap_key_file=key)
+    backend.create_volume("v1", 16)
+    attach(backend)
+    data = attach(site.backend(chap="mutual"))
+    told = site.run(f"itadm list-target -v {data['target_iqn']}").split()
+    assert data["mutual_auth_username"] in told
+    assert "chap" in told
+    assert "unset" not in told
 
 
 def test_chap_needs_a_key(site: Site) -> None:

@@ -100,15 +100,32 @@ def test_an_export_that_was_lost_is_made_again(site: ArraySite, one: LeftHandBac
 
 
 def test_without_chap(site: ArraySite, one: LeftHandBackend) -> None:
-    site.pool_options("chap = no")
+    site.pool_options("chap = none")
     backend = site.backend("n1")
     data = backend.initialize_connection(backend.get_volume("v1"), I1)["data"]
     assert data["auth_method"] == "None"
     assert not [key for key in data if "password" in key]
     site.pool_options()
     other = site.backend("n1")
-    with pytest.raises(ChapDiffers, match="has CHAP off and pool 'default' wants on"):
+    with pytest.raises(ChapDiffers, match="says chap = none and pool 'default' wants one-way"):
         other.initialize_connection(other.get_volume("v1"), I1)
+
+
+def test_an_array_that_proves_who_it_is(site: ArraySite, one: LeftHandBackend) -> None:
+    """With a secret that it has for the node, and one of two names."""
+    site.pool_options("chap = mutual")
+    backend = site.backend("n1")
+    volume = backend.get_volume("v1")
+    data = backend.initialize_connection(volume, I1)["data"]
+    (server,) = site.state()["servers"].values()
+    assert data["mutual_auth_username"] == data["auth_username"] == server["chap_name"]
+    assert data["mutual_auth_password"] == server["initiator_secret"] != server["target_secret"]
+    site.pool_options("chap = mutual", "mutual_chap_name = target")
+    data = site.backend("n1").initialize_connection(volume, I1)["data"]
+    assert data["mutual_auth_username"] == data["target_iqn"]
+    site.pool_options()
+    with pytest.raises(ChapDiffers, match="says chap = mutual"):
+        site.backend("n1").initialize_connection(volume, I1)
 
 
 def test_an_initiator_that_another_server_has(site: ArraySite, one: LeftHandBackend) -> None:
@@ -205,10 +222,11 @@ def test_secrets_stay_out_of_logs(
 ) -> None:
     """Those that are said, and those that the array tells in clear."""
     monkeypatch.setenv("EXTSTORAGE_LOG_DIR", str(site.directory / "log"))
-    site.pool_options("transcript = yes")
+    site.pool_options("transcript = yes", "chap = mutual")
     backend = site.backend("n1")
-    secret = backend.initialize_connection(backend.get_volume("v1"), I1)["data"]["auth_password"]
+    data = backend.initialize_connection(backend.get_volume("v1"), I1)["data"]
     log = (site.directory / "log/lefthand.transcript.log").read_text()
     assert "createServer" in log and "getVolumeInfo" in log
-    assert secret not in log
-    assert 'targetSecret="***"' in log and "targetSecret=***" in log
+    assert data["auth_password"] not in log and data["mutual_auth_password"] not in log
+    for name in ("targetSecret", "initiatorSecret"):
+        assert f'{name}="***"' in log and f"{name}=***" in log

@@ -12,7 +12,7 @@ from tests.appliances.lefthand import answers, grammar, verbs
 from tests.appliances.lefthand.codes import PARAMETER_IGNORED, SUCCESS, CliqError
 from tests.appliances.lefthand.facts import Facts
 from tests.appliances.lefthand.group import ManagementGroup
-from tests.appliances.lefthand.objects import Disk, Permission
+from tests.appliances.lefthand.objects import Disk, Permission, Server
 from tests.appliances.luns import Access, Exporter, Login, Lun, Target
 from tests.appliances.model import Answer, ShellModel
 
@@ -98,12 +98,18 @@ class LeftHand(ShellModel):
 
         def access(permission: Permission) -> Access:
             lun = Lun(disk.file, naa, "LEFTHAND", "iSCSIDisk", permission.access == "r")
-            server = permission.server
-            login = Login(server.chap_name, server.target_secret) if server.use_chap else None
-            return Access({0: lun}, login)
+            return Access({0: lun}, self._login(disk, permission.server))
 
         initiators = {one.server.initiator: access(one) for one in disk.permissions if one.server.initiator}
         return Target(disk.iqn, portals, initiators)
+
+    def _login(self, disk: Disk, server: Server) -> Login | None:
+        """How a server logs in; where it has an initiator's secret, that is what the array proves to know."""
+        if not server.use_chap:
+            return None
+        name = disk.iqn if self.facts.mutual_name_is_target else server.chap_name
+        mutual = (name, server.initiator_secret) if server.initiator_secret else ()
+        return Login(server.chap_name, server.target_secret, *mutual)
 
     def _initiators(self, target: str) -> list[str]:
         return [initiator for name, initiator in self.exporter.sessions() if name == target]

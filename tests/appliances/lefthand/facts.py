@@ -62,4 +62,6 @@ class Facts:
     description_length: int = 127
     name_length: int = 127
     chap_length: int = 12
+    mutual_name_is_target: bool = False
+    """Whose name the array gives when it proves who it is: its target's, or the server's in CHAP."""
     refuses_deletion_in_use: bool = True

@@ -195,7 +195,7 @@ def test_an_answer_that_is_lost_while_attaching(site: LabSite, n1: LefthandNode)
 
 
 def test_without_chap(site: LabSite, n1: LefthandNode) -> None:
-    n1.sh("echo 'chap = no' >>/etc/ganeti/extstorage/lefthand.conf")
+    n1.sh("echo 'chap = none' >>/etc/ganeti/extstorage/lefthand.conf")
     n1.create()
     assert n1.put(n1.attach(), "x")
     n1.ok("remove")
