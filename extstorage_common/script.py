@@ -6,11 +6,12 @@ This is the one place of a script where an error becomes a sentence and an exit 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
 
-from extstorage_common import backends, calllog, config, paths, worker
+from extstorage_common import backends, calllog, config, libraries, paths, worker
 from extstorage_common.errors import (
     ExtStorageError,
     Unforeseen,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 def main(directory: str, action: str, arguments: Sequence[str]) -> int:
     """Run ``action`` of the provider in ``directory`` (as it was called) for the environment's request."""
     started = time.monotonic()
+    # No call lives long enough to gain by it.
+    gc.disable()
     directory = os.path.abspath(directory)
     # A provider's directory can be on a share that is to be unmounted some day.
     os.chdir("/")
@@ -100,6 +103,7 @@ def provider_parts(provider: str, real_directory: str) -> tuple[Configuration, t
     The backend is the one that the configuration names, or else that of the directory's real name:
     ``nfs1`` may be a link to ``file``. Raises BadConfiguration, UnknownBackend.
     """
+    libraries.start(os.path.basename(real_directory))
     configuration = config.load(provider)
     name = configuration.backend() or os.path.basename(real_directory)
     if name not in backends.NAMES:

@@ -13,7 +13,7 @@ import os
 import select
 import time
 
-from extstorage_common import paths
+from extstorage_common import libraries, paths
 from extstorage_common.deadline import Deadline
 from extstorage_common.errors import (
     ExtStorageError,
@@ -53,6 +53,7 @@ def run(work: Work, provider: str, seconds: float, asking: Asking) -> list[str]:
     """
     reading, writing = os.pipe()
     deadline = Deadline(seconds)
+    libraries.wait()
     child = os.fork()
     if not child:
         os.close(reading)
@@ -76,18 +77,25 @@ class _Parent:
         self.asking = asking
         self.pool = ""
         self.lines: list[str] = []
+        self.has_ended = False
 
     def wait(self) -> list[str]:
+        """What the child said; its exit is not waited for, which takes long with a storage's libraries."""
         text = b""
-        while chunk := self._chunk():
+        while not self.has_ended and (chunk := self._chunk()):
             text += chunk
             *lines, text = text.split(b"\n")
             for line in lines:
                 self._take(*line.decode("utf-8", "surrogateescape").split(" ", 1))
+        if not self.has_ended:
+            self._say_how_it_died()
+        return self.lines
+
+    def _say_how_it_died(self) -> None:
         _, status = os.waitpid(self.child, 0)
         if os.WIFSIGNALED(status):
             raise Interrupted(signal=os.WTERMSIG(status))
-        return self.lines
+        raise Unforeseen(kind="SystemExit", reason="the child left without an answer")
 
     def _chunk(self) -> bytes:
         poll = select.poll()
@@ -112,11 +120,12 @@ class _Parent:
             self.asking(text)
         elif kind == "out":
             self.lines.append(text)
+        elif kind == "end":
+            self.has_ended = True
         elif kind == "trace":
             os.write(2, (text + "\n").encode("utf-8", "backslashreplace"))
         elif kind == "error":
             status, _, sentence = text.partition(" ")
-            os.waitpid(self.child, 0)
             if int(status) == TimedOut.status and self.pool and not self.deadline.left():
                 _note_timeout(self.provider, self.pool)
             raise FromWorker(int(status), sentence)
@@ -138,6 +147,7 @@ def _be_child(work: Work, provider: str, deadline: Deadline, pipe: int) -> None:
         try:
             for line in work(deadline, asking):
                 tell("out", line)
+            tell("end", "")
         except ExtStorageError as error:
             tell("error", f"{error.status} {error}")
         except Exception as error:

@@ -204,7 +204,9 @@ class RbdBackend(Backend):
         access = "userspace" if self.pool["userspace_only"] else "kernelspace"
         lines = [("features", ",".join(self.pool["image_features"])), ("access", access)]
         lines += [("copy_of", origin)] if origin else []
-        return rbd_making.make_volume(self, name, lines, make, clone_of=(origin or "").partition("@")[0])
+        return rbd_making.make_volume(
+            self, name, size, lines, make, clone_of=(origin or "").partition("@")[0]
+        )
 
     def _check_choice(self, origin: str | None) -> None:
         """What an option's own kind can't check, since it needs another option."""
@@ -283,7 +285,7 @@ class RbdBackend(Backend):
 
         # As what it is made from, whatever the configuration says by now.
         lines = [*((key, record.get(key)) for key in ("features", "access")), ("origin", volume.name)]
-        return rbd_making.make_volume(self, name, lines, make, clone_of=volume.name)
+        return rbd_making.make_volume(self, name, volume.size, lines, make, clone_of=volume.name)
 
     def origin(self, volume: Volume) -> str:
         return self.image(volume).record.get("origin")

@@ -31,10 +31,9 @@ class Header:
 
 def read(client: Client, name: str, key: str) -> Header | None:
     """The header of image ``name``, with what its metadata have under ``key``; None if there is no image."""
-    found = _ask(client, f"rbd_id.{name}", "get_id", b"")
-    if found is None:
+    image = image_id(client, name)
+    if image is None:
         return None
-    image = _text_of(found)
     size = _ask(client, _object(image), "get_size", HEAD)
     features = _ask(client, _object(image), "get_features", HEAD + READ_ONLY)
     if size is None or features is None:
@@ -46,6 +45,12 @@ def read(client: Client, name: str, key: str) -> Header | None:
         features=int.from_bytes(features[:8], "little"),  # behind them are the incompatible ones again
         text=None if text is None else _text_of(text),
     )
+
+
+def image_id(client: Client, name: str) -> str | None:
+    """The id of image ``name``; None if there is no image."""
+    found = _ask(client, f"rbd_id.{name}", "get_id", b"")
+    return None if found is None else _text_of(found)
 
 
 def write_metadata(client: Client, image: str, key: str, text: str) -> None:

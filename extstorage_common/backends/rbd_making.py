@@ -39,11 +39,15 @@ if TYPE_CHECKING:
 def make_volume(
     backend: RbdBackend,
     name: str,
+    size: int,
     lines: Sequence[tuple[str, str]],
     make: Callable[[Any, Any], None],
     clone_of: str,
 ) -> ImageVolume:
-    """Make an image, then say in its metadata that it is a volume; what fails leaves nothing."""
+    """Make an image of ``size`` bytes, then say in its metadata that it is a volume.
+
+    ``lines`` are what the volume's record shall have beside what all have. What fails leaves nothing.
+    """
     dead = _begin(backend, name, clone_of)
     crash_point("rbd.making-begun")
     try:
@@ -56,7 +60,7 @@ def make_volume(
         except backend.client.rbd.ImageExists:
             raise ForeignImageExists(image=backend.spec(name)) from None
         crash_point("rbd.making")
-        found = _finish(backend, name, lines)
+        found = _finish(backend, name, size, lines)
     except (Exists, Busy):
         rbd_state.end_making(backend.client, name)
         raise
@@ -93,7 +97,7 @@ def _begin(backend: RbdBackend, name: str, clone_of: str) -> Record | None:
     return dead
 
 
-def _finish(backend: RbdBackend, name: str, lines: Sequence[tuple[str, str]]) -> ImageVolume:
+def _finish(backend: RbdBackend, name: str, size: int, lines: Sequence[tuple[str, str]]) -> ImageVolume:
     said = [
         ("name", name),
         ("cluster", paths.cluster_name()),
@@ -102,15 +106,16 @@ def _finish(backend: RbdBackend, name: str, lines: Sequence[tuple[str, str]]) ->
         *lines,
     ]
     record = records.Record(TITLE, said)
-    header = rbd_headers.read(backend.client, name, KEY)
-    if header is None:
+    image = rbd_headers.image_id(backend.client, name)
+    if image is None:
         raise VolumeNotFound(where=f"pool '{backend.pool.name}': it was removed while it was made")
+    features = sum(FEATURES[word] for word in record.get("features").split(","))
     text = record.dump().decode("utf-8", "backslashreplace")
-    if header.features & FEATURES["journaling"]:
+    if features & FEATURES["journaling"]:
         _write_by_journal(backend, name, text)
     else:
-        rbd_headers.write_metadata(backend.client, header.image, KEY, text)
-    return ImageVolume(name, header.size, header.image, header.features, record)
+        rbd_headers.write_metadata(backend.client, image, KEY, text)
+    return ImageVolume(name, size, image, features, record)
 
 
 def _write_by_journal(backend: RbdBackend, name: str, text: str) -> None:

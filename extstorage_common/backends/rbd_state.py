@@ -160,13 +160,14 @@ def maker(client: Client, name: str) -> Record | None:
 
 def begin_making(client: Client, name: str, mark: Record) -> Record | None:
     """Become the volume's maker; returns the dead one that did not finish, if any. Raises BeingMade."""
+    content, old = b"", None  # as it nearly always is
     for _ in client.deadline.attempts():
+        if _replace_maker(client, name, content, mark.dump()):
+            return old
         content = _maker(client, name)
         old = records.parse(content, makers.TITLE, f"{MAKING} {name}") if content else None
         if old is not None and makers.is_alive(old, mark.get("node")):
             raise BeingMade(maker=makers.text(old))
-        if _replace_maker(client, name, content, mark.dump()):
-            return old
     raise BeingMade(maker="somebody else")
 
 

@@ -193,6 +193,21 @@ def test_worker_that_dies(run_dir: Path) -> None:
         worker.run(work, "file", 5, lambda pool: None)
 
 
+def test_how_a_worker_ends_that_has_said_all_does_not_matter(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "_exit", lambda status: os.kill(os.getpid(), 9))
+    assert worker.run(lambda deadline, asking: ["one"], "file", 5, lambda pool: None) == ["one"]
+
+
+def test_worker_that_says_nothing(run_dir: Path) -> None:
+    def work(deadline: Deadline, asking: worker.Asking) -> list[str]:
+        raise SystemExit
+
+    with pytest.raises(errors.Unforeseen, match="without an answer"):
+        worker.run(work, "file", 5, lambda pool: None)
+
+
 def test_worker_has_no_descriptor_of_ours(run_dir: Path) -> None:
     def work(deadline: Deadline, asking: worker.Asking) -> list[str]:
         return [os.readlink(f"/proc/self/fd/{fd}") for fd in (0, 1, 2)]
