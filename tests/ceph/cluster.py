@@ -305,7 +305,7 @@ class Ceph:
 
         self.mon("osd pool create", pool=name, pg_num=8, pgp_num=8, size=1, yes_i_really_mean_it=True)
         self.mon("osd pool application enable", pool=name, app="rbd")
-        # A lease that ran out while the OSD was paused may never be renewed: with one copy of the data, nobody
+        # A lease that ran out while the OSD was paused may never be renewed: with a single copy nobody
         # acknowledges the next one, and what came too early waits on (the state "laggy").
         self.mon("osd pool set", pool=name, var="read_lease_interval", val="600")
         with self.admin.open_ioctx(name) as ioctx:
