@@ -113,11 +113,11 @@ class KrbdSite:
         self.ceph.wait_until(lambda: json.loads(self.ceph.mon("osd stat", format="json"))["num_up_osds"] == 1)
         self.ceph.rbd("ls", POOL)
 
-    def boot(self, node: KrbdNode) -> None:
-        """Switch a node on that crashed."""
+    def boot(self, node: KrbdNode, **options: str) -> None:
+        """Switch a node on that crashed; its pool has these options then."""
         node.machine.boot()
         _prepare(node.machine, self.ceph)
-        self.set(node)
+        self.set(node, **options)
 
 
 def _prepare(machine: Node, ceph: Ceph) -> None:

@@ -12,6 +12,8 @@ from tests.krbd.conftest import STORAGE_LAN
 if TYPE_CHECKING:
     from tests.krbd.conftest import KrbdNode, KrbdSite
 
+CONNECTORS = ["rbd", "rbd_nbd"]
+
 
 def test_migration(n1: KrbdNode, n2: KrbdNode) -> None:
     n1.create()
@@ -69,24 +71,55 @@ def test_node_that_lost_the_storage_is_fenced_and_comes_back(
     assert n1.open("v1").status == 0
 
 
-def test_node_that_lost_power(site: KrbdSite, n1: KrbdNode, n2: KrbdNode) -> None:
+@pytest.mark.parametrize("connector", CONNECTORS)
+def test_node_that_lost_power(site: KrbdSite, n1: KrbdNode, n2: KrbdNode, connector: str) -> None:
+    for node in (n1, n2):
+        site.set(node, connector=connector)
     n1.create()
     device = n1.attach()
     assert n1.open().status == 0
     assert n1.put(device, "by the dead node")
+    n1.sh(f"sync {device}")
+    (client,) = site.watchers()
     n1.machine.crash()
     try:
         device = n2.attach()
         n2.offline(n1)
         # The administrator has said so: nothing is waited for.
         assert n2.open().status == 0
+        assert client in site.blocklisted()
         assert n2.get(device) == "by the dead node"
         assert n2.put(device, "by the living node")
     finally:
-        site.boot(n1)
+        site.boot(n1, connector=connector)
     assert n1.get(n1.attach()) == "by the living node"
     assert n2.name in n1.fails(7, "open", VOL_OPEN_EXCLUSIVE="True")
     n1.ok("detach")
+
+
+@pytest.mark.parametrize("connector", CONNECTORS)
+def test_node_that_lost_power_for_a_moment(site: KrbdSite, n1: KrbdNode, connector: str) -> None:
+    site.set(n1, connector=connector)
+    n1.create()
+    device = n1.attach()
+    assert n1.open().status == 0
+    assert n1.put(device, "synced")
+    n1.sh(f"sync {device}")
+    n1.machine.crash()
+    site.boot(n1, connector=connector)
+    assert n1.mappings() == []
+    assert n1.left() == []
+    # To the cluster it is another client, which has to take the image's lock from the dead one.
+    assert n1.attach() == device
+    assert n1.open().status == 0
+    assert n1.get(device) == "synced"
+    assert n1.put(device, "and written again")
+    assert n1.grow(16, 32).status == 0
+    n1.ok("close")
+    n1.ok("detach")
+    n1.ok("remove")
+    assert n1.mappings() == []
+    assert site.images() == []
 
 
 def test_removed_under_a_node_that_is_attached(site: KrbdSite, n1: KrbdNode, n2: KrbdNode) -> None:
