@@ -163,6 +163,7 @@ class Workflow:
             backend, volume = self.find(name)
         except VolumeIncomplete as error:
             self._backend(self.pool(str(error.fields["pool"]))).discard_incomplete(name)
+            self._drop_stale_attachment(name)
             return
         except NotFound:
             self._drop_stale_attachment(name)
