@@ -122,6 +122,7 @@ class Backend(ABC):
     CAPABILITIES: ClassVar[Capabilities]
 
     def __init__(self, pool: Pool, node: str, deadline: Deadline) -> None:
+        """Asks nothing, and does with no option said: so it is made on a node of a pool with a controller."""
         self.pool = pool
         self.node = node
         self.deadline = deadline

@@ -88,13 +88,14 @@ class AnswerLost(PoolUnreachable):
 class Login:
     """Where the cluster is, who asks it, and how it proves that it is the right one.
 
+    Without ``address`` nobody can ask: it is for the backend of a pool that has a controller.
     ``ca_file`` has the certificates that its own must be signed by, None stands for the system's;
     ``fingerprint`` is the SHA-256 of its own, which is enough then; without ``verify`` nothing is proved.
     """
 
     def __init__(
         self,
-        address: str,
+        address: str | None,
         port: int,
         user: str,
         password_file: str,
@@ -102,7 +103,7 @@ class Login:
         fingerprint: str | None,
         verify: bool,
     ) -> None:
-        host = f"[{address}]" if ":" in address else address
+        host = f"[{address}]" if address and ":" in address else address
         self.address = f"{host}:{port}"
         self.user = user
         self.password_file = password_file

@@ -11,6 +11,7 @@ import pytest
 from extstorage_common import backends, config, connectors
 from extstorage_common.backends.base import Backend
 from extstorage_common.connectors.base import Connector
+from extstorage_common.deadline import Deadline
 from extstorage_common.request import VARIABLES
 from tests.conftest import CHECKOUT
 
@@ -43,6 +44,19 @@ def test_backend(name: str) -> None:
             assert list(inspect.signature(function).parameters) == list(
                 inspect.signature(contract).parameters
             ), method
+
+
+@pytest.mark.parametrize("name", backends.NAMES)
+def test_backend_of_a_pool_that_has_a_controller(name: str) -> None:
+    """It is made there, of a pool that says nothing else, and tells what verify looks for."""
+    backend = backends.load(name)
+    table = (*config.COMMON_OPTIONS, *backend.OPTIONS)
+    said = {"gold": {"controller": "storage.test.example"}}
+    pool = config.Configuration(name, f"{name}.conf", said).pool("gold", table, backend.DEFAULTS)
+    remote = backends.open_pool(backend, pool, "n1", Deadline(1))
+    assert remote.NAME == "remote"
+    assert remote.CONNECTOR == backend.CONNECTOR
+    assert len(remote.checks()) > 1
 
 
 @pytest.mark.parametrize("name", connectors.NAMES)
