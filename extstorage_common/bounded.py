@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import select
 
+from extstorage_common import libraries
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +23,7 @@ SIGKILL = 9
 
 def succeeds(work: Callable[[], object], deadline: Deadline, seconds: float) -> bool:
     """Whether ``work`` returns within ``seconds``, and something other than False."""
+    libraries.wait()
     child = os.fork()
     if not child:
         _be_child(work)

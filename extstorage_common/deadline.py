@@ -22,6 +22,11 @@ class Deadline:
         self.seconds = seconds
         self.end = time.monotonic() + seconds
 
+    def restart(self, seconds: float) -> None:
+        """Let ``seconds`` be the time from now on."""
+        self.seconds = seconds
+        self.end = time.monotonic() + seconds
+
     def left(self) -> float:
         """Seconds left, never below 0."""
         return max(0.0, self.end - time.monotonic())

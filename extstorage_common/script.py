@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from extstorage_common.backends.base import Backend
     from extstorage_common.config import Configuration
+    from extstorage_common.deadline import Deadline
 
 
 def main(directory: str, action: str, arguments: Sequence[str]) -> int:
@@ -60,6 +61,10 @@ def main(directory: str, action: str, arguments: Sequence[str]) -> int:
     return status
 
 
+START_SECONDS = 50.0
+"""For the configuration, which says how long the call itself may last."""
+
+
 class _Call:
     """One call, and what can be said of it at any moment."""
 
@@ -76,9 +81,12 @@ class _Call:
             from extstorage_common import verify
 
             return verify.run(self.provider, os.path.realpath(self.directory), arguments, self._asking)
-        request = Request(self.action, os.environ)
-        configuration, backend = provider_parts(self.provider, os.path.realpath(self.directory))
-        return perform(request, configuration, backend, self._asking)
+        return perform(Request(self.action, os.environ), self.provider, self._parts, self._asking)
+
+    def _parts(self) -> tuple[Configuration, type[Backend]]:
+        directory = os.path.realpath(self.directory)
+        libraries.start(os.path.basename(directory))
+        return provider_parts(self.provider, directory)
 
     def _asking(self, pool: str) -> None:
         self.pool = pool
@@ -103,7 +111,6 @@ def provider_parts(provider: str, real_directory: str) -> tuple[Configuration, t
     The backend is the one that the configuration names, or else that of the directory's real name:
     ``nfs1`` may be a link to ``file``. Raises BadConfiguration, UnknownBackend.
     """
-    libraries.start(os.path.basename(real_directory))
     configuration = config.load(provider)
     name = configuration.backend() or os.path.basename(real_directory)
     if name not in backends.NAMES:
@@ -114,19 +121,28 @@ def provider_parts(provider: str, real_directory: str) -> tuple[Configuration, t
 
 
 def perform(
-    request: Request, configuration: Configuration, backend: type[Backend], asking: Callable[[str], None]
+    request: Request,
+    provider: str,
+    parts: Callable[[], tuple[Configuration, type[Backend]]],
+    asking: Callable[[str], None],
 ) -> list[str]:
     """Do what the request asks, within its pool's time; returns the lines for stdout.
 
-    ``asking`` is told each pool that is turned to. Raises the errors of ``errors.py``.
+    ``parts`` is asked by the child for what :func:`provider_parts` returns: what is imported before the fork
+    costs the child more. ``asking`` is told each pool that is turned to. Raises the errors of ``errors.py``.
     """
-    from extstorage_common.workflow import Workflow
 
-    workflow = Workflow(request, configuration, backend)
-    pool = workflow.likely_pool()
-    bulk = backends.is_bulk(backend, request.action, pool)
-    seconds = pool["copy_timeout" if bulk else "timeout"]
-    return worker.run(workflow.run, configuration.provider, seconds, asking)
+    def work(deadline: Deadline, asking: Callable[[str], None]) -> list[str]:
+        from extstorage_common.workflow import Workflow
+
+        configuration, backend = parts()
+        workflow = Workflow(request, configuration, backend)
+        pool = workflow.likely_pool()
+        bulk = backends.is_bulk(backend, request.action, pool)
+        deadline.restart(pool["copy_timeout" if bulk else "timeout"])
+        return workflow.run(deadline, asking)
+
+    return worker.run(work, provider, START_SECONDS, asking)
 
 
 def _synopsis(action: str) -> str:

@@ -13,7 +13,7 @@ import os
 import select
 import time
 
-from extstorage_common import libraries, paths
+from extstorage_common import paths
 from extstorage_common.deadline import Deadline
 from extstorage_common.errors import (
     ExtStorageError,
@@ -48,16 +48,16 @@ class FromWorker(ExtStorageError):
 def run(work: Work, provider: str, seconds: float, asking: Asking) -> list[str]:
     """Let a child do ``work`` within ``seconds``; returns its lines for stdout.
 
-    ``asking`` is told each pool that the child turns to. Raises what the child raised (as
+    A child that restarts its deadline has the new time. ``asking`` is told each pool that the child turns to.
+    Raises what the child raised (as
     FromWorker), TimedOut, Interrupted.
     """
     reading, writing = os.pipe()
     deadline = Deadline(seconds)
-    libraries.wait()
     child = os.fork()
     if not child:
         os.close(reading)
-        _be_child(work, provider, deadline, writing)
+        _be_child(work, provider, seconds, writing)
     os.close(writing)
     try:
         return _Parent(child, reading, provider, deadline, asking).wait()
@@ -120,6 +120,8 @@ class _Parent:
             self.asking(text)
         elif kind == "out":
             self.lines.append(text)
+        elif kind == "seconds":
+            self.deadline.restart(float(text))
         elif kind == "end":
             self.has_ended = True
         elif kind == "trace":
@@ -131,7 +133,19 @@ class _Parent:
             raise FromWorker(int(status), sentence)
 
 
-def _be_child(work: Work, provider: str, deadline: Deadline, pipe: int) -> None:
+class _ToldDeadline(Deadline):
+    """A deadline of which the parent is told."""
+
+    def __init__(self, seconds: float, tell: Callable[[str, str], None]) -> None:
+        super().__init__(seconds)
+        self.tell = tell
+
+    def restart(self, seconds: float) -> None:
+        super().restart(seconds)
+        self.tell("seconds", str(seconds))
+
+
+def _be_child(work: Work, provider: str, seconds: float, pipe: int) -> None:
     """Do the work and tell the parent; never returns."""
     try:
         os.setpgid(0, 0)
@@ -145,7 +159,7 @@ def _be_child(work: Work, provider: str, deadline: Deadline, pipe: int) -> None:
             _refuse_after_timeout(provider, pool)
 
         try:
-            for line in work(deadline, asking):
+            for line in work(_ToldDeadline(seconds, tell), asking):
                 tell("out", line)
             tell("end", "")
         except ExtStorageError as error:

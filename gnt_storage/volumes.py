@@ -255,7 +255,8 @@ def _seconds(provider: SuiteProvider) -> float:
 
 def act(provider: SuiteProvider, action: str, variables: Mapping[str, str]) -> list[str]:
     """Do what a provider's script does, with the same locks and errors; returns what it would print."""
-    return script.perform(Request(action, variables), provider.configuration, provider.backend, _ignore)
+    request = Request(action, variables)
+    return script.perform(request, provider.name, lambda: (provider.configuration, provider.backend), _ignore)
 
 
 def release(volume: str, name: str | None, node: str, even_if_alive: bool) -> list[str]:
