@@ -13,24 +13,49 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from extstorage_common.deadline import Deadline
 from extstorage_common.request import VARIABLES
 from tests.conftest import CHECKOUT, PROVIDER, Node, Site
 
+NOTING = """
+import posix, sys
+told = sys.argv.pop(1)
+def leave(status, leave=posix._exit):
+    file = posix.open(told, posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT, 0o600)
+    posix.write(file, " ".join(sys.modules).encode() + b"\\n")
+    leave(status)
+posix._exit = leave
+del sys.argv[0]
+__file__ = sys.argv[0]
+with open(__file__) as program:
+    code = compile(program.read(), __file__, "exec")
+exec(code)
+"""
 
-def imported(node: Node, action: str, **variables: str) -> set[str]:
-    """The modules that a script imports, beyond those that the bare interpreter does."""
 
-    def modules(*command: str) -> set[str]:
-        done = subprocess.run(
-            ["/usr/bin/python3", "-IS", "-X", "importtime", *command],
+def imported(node: Node, action: str, processes: int, **variables: str) -> set[str]:
+    """The modules that a script imports, beyond those that the bare interpreter does.
+
+    Each of the call's processes notes them when it leaves, the child perhaps after its parent has.
+    """
+    told = node.site.config / "modules"
+
+    def modules(program: str, processes: int) -> set[str]:
+        told.unlink(missing_ok=True)
+        subprocess.run(
+            ["/usr/bin/python3", "-IS", "-c", NOTING, str(told), program],
             env={**node.environment, "VOL_NAME": "v1", **variables},
             capture_output=True,
-            text=True,
             check=False,
         )
-        return set(re.findall(r"\|\s+(\S+)$", done.stderr, re.MULTILINE))
+        for _ in Deadline(10).attempts():
+            if len(lines := told.read_text().splitlines()) == processes:
+                return {name for line in lines for name in line.split()}
+        raise AssertionError(f"{len(lines)} processes")
 
-    return modules(str(PROVIDER / action)) - modules("-c", "pass")
+    nothing = node.site.config / "nothing.py"
+    nothing.write_text("import posix; posix._exit(0)\n")
+    return modules(str(PROVIDER / action), processes) - modules(str(nothing), 1)
 
 
 # --- warm attach ------------------------------------------------------------------------------------
@@ -39,8 +64,8 @@ def imported(node: Node, action: str, **variables: str) -> set[str]:
 def test_warm_attach_imports_nothing(n1: Node) -> None:
     n1.create()
     n1.attach()
-    assert imported(n1, "attach") == set()
-    assert "extstorage_common.workflow" in imported(n1, "open", VOL_OPEN_EXCLUSIVE="True")
+    assert imported(n1, "attach", 1) == set()
+    assert "extstorage_common.workflow" in imported(n1, "open", 2, VOL_OPEN_EXCLUSIVE="True")
 
 
 def test_cold_call_imports_nothing_heavy(n1: Node) -> None:
@@ -57,14 +82,14 @@ def test_cold_call_imports_nothing_heavy(n1: Node) -> None:
         "logging",
         "argparse",
     }
-    assert imported(n1, "attach") & heavy == set()
+    assert imported(n1, "attach", 2) & heavy == set()
 
 
 def test_warm_attach_asks_no_storage(site: Site, n1: Node) -> None:
     n1.create()
     device = n1.attach()
     # In the place of the pool's mount, something that never answers would be asked in vain.
-    assert imported(n1, "attach") == set()
+    assert imported(n1, "attach", 1) == set()
     (site.config / "file.conf").write_text("nonsense")
     assert n1.attach() == device
 
