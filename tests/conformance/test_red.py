@@ -76,8 +76,8 @@ MUTATIONS = (
     Mutation(
         "create over an existing volume succeeds",
         WORKFLOW,
-        "        raise VolumeExists(size=volume.size_mib, where=backend.pool.name)\n",
-        "        __import__('os')._exit(0)\n",
+        "        self._refuse_existing(name)\n",
+        "        try:\n            self._refuse_existing(name)\n        except VolumeExists:\n            return\n",
         ("create-over-existing-fails", "ganeti-recreate-disks-existing", "two-creates-at-once"),
     ),
     Mutation(
@@ -186,8 +186,8 @@ MUTATIONS = (
     Mutation(
         "removing what is gone fails",
         WORKFLOW,
-        "            self._drop_stale_attachment(name)\n            return\n",
-        "            raise\n",
+        "        except NotFound:\n            self._drop_stale_attachment(name)\n            return\n",
+        "        except NotFound:\n            raise\n",
         ("remove-twice", "remove-never-existed"),
     ),
     Mutation(
