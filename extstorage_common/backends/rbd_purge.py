@@ -20,7 +20,6 @@ from extstorage_common.backends.rbd_client import Client
 from extstorage_common.backends.rbd_images import record_of
 from extstorage_common.backends.rbd_options import OPTIONS
 from extstorage_common.deadline import Deadline
-from extstorage_common.errors import ExtStorageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +54,7 @@ def leave_behind(pool: Pool, image: str) -> None:
 def main(provider: str, pool_name: str, image: str) -> None:
     """The process: purge this image, then what else is due."""
     table = (*config.COMMON_OPTIONS, *OPTIONS)
+    status = 1
     try:
         pool = config.load(provider).pool(pool_name, table, {})
         client = Client(pool, Deadline(SECONDS))
@@ -62,9 +62,10 @@ def main(provider: str, pool_name: str, image: str) -> None:
             if _purge_image(client, image) != "busy":
                 break
         purge(client)
-    except ExtStorageError:
-        os._exit(1)
-    os._exit(0)
+        status = 0
+    finally:
+        # However it ends: Python must not clear up while threads of Ceph's library are at work.
+        os._exit(status)
 
 
 def purge(client: Client) -> list[str]:
