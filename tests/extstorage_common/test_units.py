@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extstorage_common import config, errors, paths, records, worker
+from extstorage_common import config, errors, files, paths, records, worker
 from extstorage_common.backends import file_holders
 from extstorage_common.backends.base import EXCLUSIVE, SHARED, Holder, Holders
 from extstorage_common.deadline import Deadline
@@ -281,3 +282,14 @@ def test_node_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: list
 def test_attempts_end_with_the_deadline() -> None:
     assert sum(1 for _ in Deadline(0).attempts()) == 1
     assert sum(1 for _ in Deadline(0.01).attempts()) > 1
+
+
+def test_a_process_that_ended_is_none_also_before_anybody_waits_for_it() -> None:
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    assert files.process_start(process.pid) != ""
+    assert process.stdin
+    process.stdin.close()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert files.process_start(process.pid) == ""
+    process.wait()
+    assert files.process_start(process.pid) == ""
