@@ -84,5 +84,5 @@ def ssh_config() -> str:
 
 def boot_id() -> str:
     """A string that is another one after every start of this node."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+    with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
         return file.read().strip()

@@ -54,7 +54,7 @@ class PortalConnector(Connector):
         if not any(os.access(f"{directory}/iscsiadm", os.X_OK) for directory in directories):
             raise NodeUnfit(reason="iscsiadm is not installed; install open-iscsi")
         initiator_name()
-        with open(SOCKETS, encoding="ascii", errors="replace") as file:
+        with open(SOCKETS, encoding="utf-8", errors="replace") as file:
             if not any(line.rstrip("\n").endswith(DAEMON) for line in file):
                 raise NodeUnfit(reason="iscsid is not running; start it: systemctl enable --now iscsid")
 
@@ -137,16 +137,15 @@ class PortalConnector(Connector):
             iscsi_records.remove(portal)
 
     def _leave(self, session: Session, portal: Portal, lun: int, wwn: str) -> None:
-        """Flush our disk, then log out, or remove only the disk where others have part in the session.
+        """Log out, or remove only our disk where others have part in the session.
 
-        A disk that has another name by now is left alone.
+        Whoever closed the disk last wrote what was cached of it, and the kernel lets the disk itself flush
+        before it removes it. A disk that has another name by now is left alone.
         """
         luns, device = session.luns(), session.disk(lun)
         if device and scsi.wwid(device) != wwn:
             return
         self._refuse_users(device)
-        if device and session.is_logged_in():
-            self._flushes(device)
         if not luns.keys() - {lun} and not iscsi_records.is_foreign(portal):
             session.end(self.deadline)
         else:

@@ -80,7 +80,7 @@ def write(portal: Portal, data: Mapping[str, Any], seconds: float = LOGIN_SECOND
     os.makedirs(os.path.dirname(portal.record), mode=0o700, exist_ok=True)
     remove(portal, directory=False)
     fd = os.open(portal.record, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(fd, "w", encoding="ascii") as file:
+    with open(fd, "w", encoding="utf-8") as file:
         file.write(text)
 
 
@@ -101,7 +101,7 @@ def is_foreign(portal: Portal) -> bool:
     if any(os.path.isdir(path) for path in _of_discovery(portal)):
         return True
     try:
-        with open(portal.record, encoding="ascii", errors="replace") as file:
+        with open(portal.record, encoding="utf-8", errors="replace") as file:
             return file.readline().rstrip("\n") != OURS
     except FileNotFoundError:
         return False
