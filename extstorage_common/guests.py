@@ -3,7 +3,8 @@
 
 A file is made before the disk appears, with what is known of it then: the address of a SCSI disk
 (``2:0:0:0``), the UUID of a map (``mpath-36001405...``), an image's id (``rbd-10ab...``), the name of a loop
-device.
+device, device-mapper's name of a logical volume. A logical volume has a file of its own besides
+(``backends/lvm_state.py``), by which it is known after the next start of the machine.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 
-from extstorage_common import files, paths
+from extstorage_common import files, guests, paths
 from extstorage_common.errors import BeingMade, NoSpace, PoolUnreachable, Refused
 from extstorage_common.transports import local
 
@@ -140,6 +140,10 @@ class Lvm:
         """A logical volume's device."""
         return f"/dev/{self.group}/{lv}"
 
+    def mapped(self, lv: str) -> str:
+        """A logical volume, as device-mapper names it: hyphens within the two names are doubled."""
+        return "-".join(word.replace("-", "--") for word in (self.group, lv))
+
     def report(self, *lvs: str) -> dict[str, Row]:
         """These logical volumes by name, or all; those that are not there are not in it.
 
@@ -171,9 +175,17 @@ class Lvm:
         return [word for segment in told for word in segment["seg_pe_ranges"].split()]
 
     def create(self, lv: str, tags: Sequence[str], *words: str) -> None:
-        """Make a logical volume; ``words`` say which. Raises NoSpace, LvmFailed."""
+        """Make a logical volume; ``words`` say which. Raises NoSpace, LvmFailed.
+
+        It may appear with a guest's data in it, into which udev must not look.
+        """
         options = [word for tag in tags for word in ("--addtag", tag)]
-        self.change("lvcreate", "--yes", *options, "-n", lv, *words)
+        guests.mark(self.mapped(lv))
+        try:
+            self.change("lvcreate", "--yes", *options, "-n", lv, *words)
+        except BaseException:
+            guests.unmark(self.mapped(lv))
+            raise
 
     def activate(self, row: Row) -> None:
         """Give a logical volume its device, unless it has it. Raises LvmFailed."""
@@ -183,6 +195,7 @@ class Lvm:
     def remove(self, lv: str) -> None:
         """Remove a logical volume. Raises LvmFailed."""
         self.change("lvremove", "--yes", "--", self.path(lv))
+        guests.unmark(self.mapped(lv))
 
     def create_thick(self, lv: str, tags: Sequence[str], size: int, *words: str) -> None:
         """Make a logical volume that needs ``size`` bytes of the group. Raises NoSpace, LvmFailed."""

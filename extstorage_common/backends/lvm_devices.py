@@ -54,7 +54,7 @@ def row(lvm: Lvm, lv: str, state: State) -> Row | None:
 
 def thin_pool(lvm: Lvm, lv: str) -> Row | None:
     """An active thin pool; None if only LVM can tell. Once it was used, its device has LVM's own suffix."""
-    for name in (f"{_name(lvm, lv)}-tpool", _name(lvm, lv)):
+    for name in (f"{lvm.mapped(lv)}-tpool", lvm.mapped(lv)):
         status = _dmsetup("status", name, lvm)
         if status[2:3] == ["thin-pool"]:
             return _thin_pool(lv, status, _dmsetup("table", name, lvm))
@@ -98,15 +98,10 @@ def _percent(used: str) -> float:
     return 100 * int(part) / int(whole)
 
 
-def _name(lvm: Lvm, lv: str) -> str:
-    """Device-mapper's name: hyphens within the two names are doubled."""
-    return "-".join(word.replace("-", "--") for word in (lvm.group, lv))
-
-
 def _directory(lvm: Lvm, lv: str) -> str:
     """The device's directory in sysfs; ``""`` if it is not active."""
     try:
-        number = os.stat(f"/dev/mapper/{_name(lvm, lv)}").st_rdev
+        number = os.stat(f"/dev/mapper/{lvm.mapped(lv)}").st_rdev
     except FileNotFoundError:
         return ""
     return f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"
@@ -120,7 +115,7 @@ def _dmsetup(command: str, name: str, lvm: Lvm) -> list[str]:
 
 def _content(path: str) -> str:
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="utf-8") as file:
             return file.read().strip()
     except FileNotFoundError:
         return ""

@@ -55,6 +55,8 @@ class Disk:
         self.portals = portals
         self.size = mib * MIB
         self.initiators: dict[str, list[str]] = {}
+        # By this file udev knows a volume of ours.
+        storage.put(f"/var/lib/ganeti-extstorage/lvm/vg/{name}", "")
         storage.run(
             f"lvcreate -qq -y -Wn -Zn -n {name} -L {mib}M vg && head -c {mib}M /dev/zero >/dev/vg/{name}"
         )
@@ -190,7 +192,7 @@ def wait_until(what: Callable[[], object], seconds: float = 30.0) -> None:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with Lab(tmp_path_factory.mktemp("lab") / "lab") as lab:
         lab.storage.run("vgcreate -qq vg /dev/ubdb")
-        for node in lab.nodes:
+        for node in lab.all:
             node.put(RULES, UDEV.read_text())
         yield lab
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from extstorage_common.errors import DeviceBusy
 from tests.iscsi.conftest import RULES, UDEV, Disk, Initiator
 
 
@@ -15,7 +16,7 @@ from tests.iscsi.conftest import RULES, UDEV, Disk, Initiator
 def without_the_rule(node: Initiator) -> Iterator[None]:
     node.node.run(f"rm {RULES}; udevadm control --reload")
     yield
-    node.node.run("vgchange -qq -an vg; true")
+    node.node.run("vgchange -qq -an vg; mdadm --quiet --stop --scan; true")
     node.node.put(RULES, UDEV.read_text())
     node.node.run("udevadm control --reload")
 
@@ -55,6 +56,44 @@ def test_volume_group_without_the_rule(node: Initiator, disk: Disk, without_the_
     device = node.connect(data)
     assert "vg-guest" in active(node)
     node.node.run("vgchange -qq -an vg")
+    node.disconnect(data, device)
+
+
+def make_array(node: Initiator, data: dict[str, Any], metadata: str) -> None:
+    """A guest makes a RAID array of its disk, which is complete with it."""
+    device = node.connect(data)
+    kind = f"--level=1 --raid-devices=1 --metadata={metadata}"
+    node.node.run(f"mdadm --quiet --create /dev/md/guest --run --force {kind} {device}")
+    node.node.run("udevadm settle; mdadm --quiet --stop /dev/md/guest")
+    node.disconnect(data, device)
+
+
+def arrays(node: Initiator) -> str:
+    return node.node.run("udevadm settle; grep ^md /proc/mdstat; true").stdout
+
+
+@pytest.mark.parametrize("metadata", ["1.2", "1.0"])
+def test_raid_array(node: Initiator, disk: Disk, metadata: str) -> None:
+    """What says that it is one stands at the disk's beginning, or at its end."""
+    data = disk.let_in(node.node)
+    make_array(node, data, metadata)
+    device = node.connect(data)
+    assert node.node.run(f"mdadm --examine --brief {device}").stdout.startswith("ARRAY ")
+    assert arrays(node) == ""
+    # A change, as after a writer, makes no difference.
+    node.node.run(f"udevadm trigger --action=change --settle {device}")
+    assert arrays(node) == ""
+    node.disconnect(data, device)
+
+
+def test_raid_array_without_the_rule(node: Initiator, disk: Disk, without_the_rule: None) -> None:
+    """It would be assembled, and the disk could not be detached."""
+    data = disk.let_in(node.node)
+    make_array(node, data, "1.2")
+    device = node.connect(data)
+    assert device.removeprefix("/dev/") in arrays(node)
+    assert "md" in node.fails(DeviceBusy.status, "disconnect_volume", node.call("kept", data), device, [])
+    node.node.run("mdadm --quiet --stop --scan; udevadm settle")
     node.disconnect(data, device)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import CHECKOUT
+from tests.iscsi.conftest import RULES, UDEV
 from tests.lab.lab import Lab
 from tests.lvm.box import Box, Initiator
 from tests.lvm.client import Client, Controller
@@ -22,6 +23,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A storage node and two compute nodes, on which our modules can't be compiled any more."""
     subprocess.run(["/usr/bin/python3", "-m", "compileall", "-q", CHECKOUT / "extstorage_common"], check=True)
     with Lab(tmp_path_factory.mktemp("lab") / "lab") as lab:
+        for machine in lab.all:
+            machine.put(RULES, UDEV.read_text())
+            machine.run("sync")  # some tests cut its power
         yield lab
 
 
