@@ -12,7 +12,7 @@ import os
 
 from extstorage_common import blockdevices, bounded, paths
 from extstorage_common.connectors import iscsi_records, iscsi_sessions, multipath, scsi
-from extstorage_common.connectors.base import Connector
+from extstorage_common.connectors.block import BlockConnector
 from extstorage_common.connectors.iscsi_records import Portal
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import DeviceBusy, NodeUnfit, SystemRefused, Unreachable
@@ -42,7 +42,7 @@ class DiskNotThere(Unreachable):
     template = "target {target} has no disk {lun} for this node; look whether the storage exports it"
 
 
-class PortalConnector(Connector):
+class PortalConnector(BlockConnector):
     """A disk of one target, behind one portal, as ``/dev/sd<x>``."""
 
     NAME = "iscsi"
@@ -205,20 +205,13 @@ class PortalConnector(Connector):
         file = multipath.uuid_file(device) if multipath.is_map(device) else scsi.wwid_file(device)
         return [(file, name)] if (name := blockdevices.content(file).strip()) else []
 
-    def is_coherent(self, device: str) -> bool:
-        return True
-
     def flush(self, device: str) -> None:
         if not self._flushes(device):
             raise SystemRefused(what=f"flushing {device}", reason="its storage does not answer, or refuses")
 
-    def invalidate(self, kept: Mapping[str, str], device: str) -> None:
-        blockdevices.drop_cache(device)
-
     def users(self, kept: Mapping[str, str], device: str) -> list[str]:
         """Not multipathd: it looks at every disk, but keeps nothing of it."""
-        users = blockdevices.users(device) if device else []
-        return [user for user in users if not user.startswith("multipathd (")]
+        return [user for user in super().users(kept, device) if not user.startswith("multipathd (")]
 
 
 def initiator_name() -> str:

@@ -13,8 +13,8 @@ import os
 import struct
 
 from extstorage_common import guests
-from extstorage_common.blockdevices import answers_read, content, drop_cache, flush, ioctl, size, sysfs, users
-from extstorage_common.connectors.base import Connector
+from extstorage_common.blockdevices import answers_read, content, ioctl, size, sysfs, users
+from extstorage_common.connectors.block import BlockConnector
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import DeviceBusy, NodeUnfit, SystemRefused, TimedOut, WrongDevice
 
@@ -43,7 +43,7 @@ BUSY_SECONDS = 3.0
 """udev looks into every device that appears; it is let finish before a device counts as busy."""
 
 
-class LoopConnector(Connector):
+class LoopConnector(BlockConnector):
     """A file of this node's filesystems as ``/dev/loop<n>``."""
 
     NAME = "loop"
@@ -115,12 +115,9 @@ class LoopConnector(Connector):
     def is_coherent(self, device: str) -> bool:
         return content(os.path.join(sysfs(device), "loop/dio")) == "1"
 
-    def flush(self, device: str) -> None:
-        flush(device)
-
     def invalidate(self, kept: Mapping[str, str], device: str) -> None:
         """Drop the device's pages, then those of its file (which direct I/O has not)."""
-        drop_cache(device)
+        super().invalidate(kept, device)
         fd = os.open(kept["path"], os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)

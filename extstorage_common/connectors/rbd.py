@@ -16,7 +16,7 @@ from functools import partial
 
 from extstorage_common import blockdevices, bounded, guests
 from extstorage_common.blockdevices import content, is_unchanged
-from extstorage_common.connectors.base import Connector
+from extstorage_common.connectors.block import BlockConnector
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import (
     BadConfiguration,
@@ -46,7 +46,7 @@ ADD_KEY = {"x86_64": 248, "aarch64": 217, "ppc64le": 269, "s390x": 278, "riscv64
 """The number of the system call, by machine: the C library has no function for it."""
 
 
-class RbdConnector(Connector):
+class RbdConnector(BlockConnector):
     """An image of a Ceph pool as ``/dev/rbd<n>``."""
 
     NAME = "rbd"
@@ -176,18 +176,6 @@ class RbdConnector(Connector):
         """Ceph's number of this mapping's client is its own in a cluster, and each mapping has one."""
         files = [f"{_directory(device)}/{name}" for name in ("client_id", "cluster_fsid", "image_id")]
         return [(file, content(file)) for file in files]
-
-    def is_coherent(self, device: str) -> bool:
-        return True
-
-    def flush(self, device: str) -> None:
-        blockdevices.flush(device)
-
-    def invalidate(self, kept: Mapping[str, str], device: str) -> None:
-        blockdevices.drop_cache(device)
-
-    def users(self, kept: Mapping[str, str], device: str) -> list[str]:
-        return blockdevices.users(device)
 
 
 # --- the kernel's interface -------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import subprocess
 
 from extstorage_common import blockdevices, guests
 from extstorage_common.blockdevices import content, is_unchanged, sysfs
-from extstorage_common.connectors.base import Connector
+from extstorage_common.connectors.block import BlockConnector
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import DeviceBusy, NodeUnfit, SystemRefused, TimedOut, WrongDevice
 
@@ -28,7 +28,7 @@ BUSY_SECONDS = 5.0
 """udev looks into every device that appears; it is let finish before a device counts as busy."""
 
 
-class RbdNbdConnector(Connector):
+class RbdNbdConnector(BlockConnector):
     """An image of a Ceph pool as ``/dev/nbd<n>``."""
 
     NAME = "rbd_nbd"
@@ -140,19 +140,10 @@ class RbdNbdConnector(Connector):
         files = [f"{sysfs(device)}/{name}" for name in ("pid", "diskseq")]
         return [(file, text) for file in files if (text := content(file))]
 
-    def is_coherent(self, device: str) -> bool:
-        return True
-
-    def flush(self, device: str) -> None:
-        blockdevices.flush(device)
-
-    def invalidate(self, kept: Mapping[str, str], device: str) -> None:
-        blockdevices.drop_cache(device)
-
     def users(self, kept: Mapping[str, str], device: str) -> list[str]:
         """The process that serves the device has it open, too."""
         server = f"(process {content(f'{sysfs(device)}/pid')})"
-        return [user for user in blockdevices.users(device) if not user.endswith(server)]
+        return [user for user in super().users(kept, device) if not user.endswith(server)]
 
     def _run(self, what: str, *words: str) -> None:
         try:
