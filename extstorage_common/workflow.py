@@ -372,12 +372,21 @@ class Workflow:
         try:
             self._disconnect_device(attachment, connector)
         except Busy:
-            attachment.state = ATTACHED
-            attachment.save()
-            raise
+            if not (self._is_cut_off(attachment) and connector.abandon(attachment.kept, attachment.device)):
+                attachment.state = ATTACHED
+                attachment.save()
+                raise
         crash_point("detach.disconnected")
         attachment.device = ""
         attachment.save()
+
+    def _is_cut_off(self, attachment: Attachment) -> bool:
+        """Whether the storage says that this node has no part in the volume any more: it was fenced."""
+        try:
+            backend, volume = self.find(attachment.volume)
+            return self.node not in backend.attached_nodes(volume)
+        except ExtStorageError:
+            return False
 
     def _disconnect_device(self, attachment: Attachment, connector: Connector) -> None:
         """Disconnect the device that the record names, if it is still this attachment's."""

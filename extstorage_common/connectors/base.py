@@ -97,6 +97,14 @@ class Connector(ABC):
         thing of its own, like a session. Raises DeviceBusy.
         """
 
+    def abandon(self, kept: Mapping[str, str], device: str) -> bool:
+        """Give up a device that is in use, since its storage serves this node no more.
+
+        What waits for the storage fails then, instead of later. Returns whether that was done: a device that
+        may still answer is left alone, and where waiting ends by itself nothing needs to be done.
+        """
+        return False
+
     @abstractmethod
     def is_volume(self, kept: Mapping[str, str], device: str) -> bool:
         """Whether ``device``, which an interrupted call remembered, came into being as this volume's."""

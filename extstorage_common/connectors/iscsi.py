@@ -40,6 +40,9 @@ class IscsiConnector(PortalConnector):
     def cleanup_connection(self, kept: Mapping[str, str]) -> None:
         self._way(kept).cleanup_connection(kept)
 
+    def abandon(self, kept: Mapping[str, str], device: str) -> bool:
+        return self._way(kept).abandon(kept, device)
+
     def is_volume(self, kept: Mapping[str, str], device: str) -> bool:
         return self._way(kept).is_volume(kept, device)
 

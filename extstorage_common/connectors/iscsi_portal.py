@@ -156,6 +156,17 @@ class PortalConnector(BlockConnector):
         if not bounded.succeeds(lambda: session.remove(lun), self.deadline, ANSWER_SECONDS):
             raise iscsi_sessions.PortalUnreachable(portal=portal, target=portal.iqn)
 
+    def abandon(self, kept: Mapping[str, str], device: str) -> bool:
+        """The kernel would let commands wait for the target as long as ``replacement_timeout`` says."""
+        portal, lun = _way(kept)
+        with self._lock(portal):
+            session = iscsi_sessions.find(portal)
+            if session is None or session.is_logged_in() or session.luns().keys() - {lun}:
+                return False
+            session.end(self.deadline)
+            iscsi_records.remove(portal)
+        return True
+
     def _refuse_users(self, device: str) -> None:
         """Raise DeviceBusy while anything of this node uses the device.
 

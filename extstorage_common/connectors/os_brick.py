@@ -131,6 +131,10 @@ class OsBrickConnector(PortalConnector):
                 # It was in use by commands that waited for the paths.
                 multipath.remove(device, wwn, self.deadline)
 
+    def abandon(self, kept: Mapping[str, str], device: str) -> bool:
+        """Here multipathd lets paths fail after some seconds, and ``stop_queueing`` the map with them."""
+        return False
+
     def users(self, kept: Mapping[str, str], device: str) -> list[str]:
         """Not of a path the map, whose users are what counts."""
         return [user for user in super().users(kept, device) if not multipath.is_map(f"/dev/{user}")]

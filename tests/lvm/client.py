@@ -131,6 +131,15 @@ class Client(Scripts):
         )
         return self.machine.run(f"exec 2>/dev/null; {script}", input=text).stdout == "0\n"
 
+    def wrote(self) -> bool:
+        """Whether a write that was still waiting worked in the end, which comes within a minute."""
+        wait = "for i in $(seq 600); do [ ! -s /tmp/status ] || exec cat /tmp/status; sleep 0.1; done; exit 1"
+        return self.sh(wait) == "0\n"
+
+    def be_patient(self) -> None:
+        """Let commands wait for a storage that is away as long as any test lasts."""
+        self.sh("for one in /sys/class/iscsi_session/*; do echo 3600 >$one/recovery_tmo; done")
+
     def read(self, volume: str = "v1") -> str:
         """What is at the beginning, past the cache; empty if it can't be read."""
         script = f"dd if=/dev/ganeti-extstorage/{volume} bs=512 count=1 iflag=direct status=none"

@@ -162,6 +162,38 @@ def test_taken_from_a_node_that_is_offline(box: Box, both: tuple[Client, Client]
     assert n1.read() == "before"
 
 
+def test_a_fenced_nodes_detach_ends_what_waits(both: tuple[Client, Client]) -> None:
+    """However long the node would let a guest wait for its storage."""
+    n1, n2 = both
+    n1.be_patient()
+    assert n1.open().status == 0
+    n2.offline(n1)
+    assert n2.open().status == 0
+    assert n1.is_cut_off()
+    assert not n1.write("late", seconds=1)
+    n1.ok("detach")
+    assert n1.left() == []
+    assert not n1.wrote()
+    n2.ok("close")
+    n1.attach()
+    assert n1.open().status == 0
+    assert n1.read() == ""
+
+
+def test_a_guest_that_waits_for_its_storage_is_not_given_up(box: Box, n1: Client) -> None:
+    n1.create()
+    n1.attach()
+    n1.be_patient()
+    box.sh(LOSSES["everything"])
+    assert n1.is_cut_off()
+    assert not n1.write("kept", seconds=1)
+    assert n1.call("detach").status == 6
+    box.restore()
+    assert n1.wrote()
+    assert n1.read() == "kept"
+    n1.ok("detach")
+
+
 def test_a_fenced_nodes_open_brings_it_back(both: tuple[Client, Client]) -> None:
     """Without a detach: what it still has is not usable, and is replaced."""
     n1, n2 = both
