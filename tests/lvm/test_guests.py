@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.lvm.box import Box, Initiator
+    from tests.lvm.client import Controller
 
 CREATE = (
     "mdadm --quiet --create /dev/md/guest --run --force"
@@ -36,7 +37,7 @@ def arrays(box: Box) -> str:
 
 
 @pytest.mark.parametrize(("pool", "metadata"), [("thin", "1.2"), ("thick", "1.0")])
-def test_raid_array(box: Box, c1: Initiator, pool: str, metadata: str) -> None:
+def test_raid_array(box: Box, controller: Controller, c1: Initiator, pool: str, metadata: str) -> None:
     """Neither once the target has closed it, nor in a snapshot or where a volume was, nor after a restart."""
     volume = box.create(pool=pool)
     disk = box.export(volume, c1, pool=pool)
@@ -55,6 +56,7 @@ def test_raid_array(box: Box, c1: Initiator, pool: str, metadata: str) -> None:
     box.export(volume, c1, pool=pool)
     box.sh("sync")
     box.restart()
+    controller.start()
     assert arrays(box) == ""
     box.restore()
     assert list(box.exported().values()) == [[c1.name]]
