@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 SECONDS = 20  # how long anything may take to go away
 
@@ -36,6 +36,15 @@ class CommandFailed(MachineError):
         command = done.args if isinstance(done.args, str) else shlex.join(done.args)
         super().__init__(f"{node}: {command}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
         self.done = done
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+    """Return once ``condition`` is true. Raises MachineError after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise MachineError(f"it did not come to pass within {seconds:.0f} s")
+        time.sleep(0.01)
 
 
 def environment(mark: str) -> dict[str, str]:

@@ -30,9 +30,10 @@ from typing import TYPE_CHECKING, Any
 from tests import machines
 from tests.ceph import processes
 from tests.ceph.processes import CephError
+from tests.machines import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 DIRECTORY = Path("/tmp/ceph-test-cluster")
 POOL = "rbd"
@@ -241,9 +242,9 @@ class Ceph:
         kind, _, number = daemon.partition(".")
         self._inside(f"ceph-{kind}", "--conf", str(self.conf), "--id", number)
         if daemon == OSD:
-            self.wait_until(lambda: json.loads(self.mon("osd stat", format="json"))["num_up_osds"] == 1)
+            wait_until(lambda: json.loads(self.mon("osd stat", format="json"))["num_up_osds"] == 1)
         elif daemon == MGR:
-            self.wait_until(lambda: json.loads(self.mon("mgr stat", format="json"))["available"])
+            wait_until(lambda: json.loads(self.mon("mgr stat", format="json"))["available"])
 
     def kill(self, daemon: str) -> None:
         """Kill a daemon; returns when it is gone, for the rest of the cluster, too."""
@@ -267,15 +268,6 @@ class Ceph:
             if processes.command_line(pid) == wanted:
                 return pid
         raise CephError(f"{daemon} is not running")
-
-    @staticmethod
-    def wait_until(condition: Callable[[], object]) -> None:
-        """Return when ``condition`` is true. Raises CephError."""
-        deadline = time.monotonic() + SECONDS
-        while not condition():
-            if time.monotonic() > deadline:
-                raise CephError("the cluster does not come to where it should be")
-            time.sleep(0.01)
 
     # --- administration ---------------------------------------------------------------------------
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from typing import TYPE_CHECKING
 
 from tests.ceph.processes import CephError
-from tests.machines import SECONDS
+from tests.machines import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,10 +85,6 @@ class Network:
 def _sleeper() -> subprocess.Popen[bytes]:
     command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "sleep", "infinity"]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    deadline = time.monotonic() + SECONDS
     own = os.readlink("/proc/self/ns/net")
-    while os.readlink(f"/proc/{process.pid}/ns/net") == own:
-        if time.monotonic() > deadline:
-            raise CephError("no network namespace")
-        time.sleep(0.001)
+    wait_until(lambda: os.readlink(f"/proc/{process.pid}/ns/net") != own)
     return process

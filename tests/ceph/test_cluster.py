@@ -12,6 +12,7 @@ import pytest
 from tests.ceph import processes
 from tests.ceph.cluster import MON, OSD, Ceph
 from tests.ceph.processes import CephError
+from tests.machines import wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 COMMAND = CHECKOUT / "tests/ceph/cluster"
@@ -42,7 +43,7 @@ def test_osd_with_bluestore_comes_back_from_a_kill(tmp_path: Path) -> None:
 
 def test_with_a_manager_there_are_figures(tmp_path: Path) -> None:
     with Ceph(tmp_path / "c", mgr=True) as ceph:
-        ceph.wait_until(lambda: ceph.admin.get_cluster_stats()["kb"] > 0)
+        wait_until(lambda: ceph.admin.get_cluster_stats()["kb"] > 0)
 
 
 def test_paused_osd_goes_on(ceph: Ceph) -> None:
@@ -77,7 +78,7 @@ signal.pause()
         assert process.stdout.readline() == b"up\n"
         assert len(processes.marked(directory)) >= 3
         process.kill()
-    Ceph.wait_until(lambda: processes.marked(directory) == [])
+    wait_until(lambda: processes.marked(directory) == [])
     with Ceph(directory) as again:
         assert again.rbd("ls", "rbd") == ""
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.conftest import MIB, get, put, size_of
 from tests.controller.conftest import Consumer, Controller
+from tests.machines import wait_until
 
 
 def test_life(c1: Consumer, controller: Controller) -> None:
@@ -95,7 +96,7 @@ def test_many_at_once_share_one_connection(c1: Consumer, controller: Controller)
     assert [result for result in results if result.status or result.stderr] == []
     assert controller.site.volumes() == sorted(names)
     assert len(c1.masters()) == 1
-    assert controller.connections() == 1
+    wait_until(lambda: controller.connections() == 1)
 
 
 def test_two_nodes_at_once_make_one_volume(c1: Consumer, c2: Consumer, controller: Controller) -> None:

@@ -15,7 +15,7 @@ import pytest
 from tests.lab.lab import Lab
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.lab.node import Node
 
@@ -178,14 +178,6 @@ class Initiator:
             "find /etc/iscsi/nodes -mindepth 1"
         )
         return self.node.run(script).stdout.split()
-
-
-def wait_until(what: Callable[[], object], seconds: float = 30.0) -> None:
-    """Return once ``what`` is true; fails after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.iscsi.conftest import Disk, Failure, Initiator, wait_until
+from tests.iscsi.conftest import Disk, Failure, Initiator
+from tests.machines import wait_until
 
 if TYPE_CHECKING:
     from tests.lab.lab import Lab

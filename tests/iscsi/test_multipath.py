@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.iscsi.conftest import Disk, Failure, Initiator, wait_until
+from tests.iscsi.conftest import Disk, Failure, Initiator
 from tests.iscsi.test_secrets import watch
 from tests.lab.lab import Lab
+from tests.machines import wait_until
 
 SLOW = 40.0
 """What a login to a dead portal takes, and all that is around it."""

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.iscsi.conftest import Disk, Initiator, wait_until
+from tests.iscsi.conftest import Disk, Initiator
 from tests.iscsi.test_bad_days import LOGIN_SECONDS
 from tests.lab.lab import Lab
+from tests.machines import wait_until
 
 ADD = """
 import os, sys

@@ -12,6 +12,7 @@ import pytest
 from tests.ceph.cluster import POOL, Ceph
 from tests.lab.calls import RUN_DIR, CallingNode, compile_libraries
 from tests.lab.lab import Lab
+from tests.machines import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +102,7 @@ class KrbdSite:
         """Put the clients that have an image open on the blocklist."""
         for client in self.watchers(image):
             self.ceph.mon("osd blocklist", blocklistop="add", addr=client)
-        self.ceph.wait_until(lambda: not self.watchers(image))
+        wait_until(lambda: not self.watchers(image))
 
     def blocklisted(self) -> str:
         """The clients that are cut off."""
@@ -110,7 +111,7 @@ class KrbdSite:
     def resume(self, daemon: str) -> None:
         """Let a daemon that was paused go on, and wait until the cluster serves."""
         self.ceph.resume(daemon)
-        self.ceph.wait_until(lambda: json.loads(self.ceph.mon("osd stat", format="json"))["num_up_osds"] == 1)
+        wait_until(lambda: json.loads(self.ceph.mon("osd stat", format="json"))["num_up_osds"] == 1)
         self.ceph.rbd("ls", POOL)
 
     def boot(self, node: KrbdNode, **options: str) -> None:

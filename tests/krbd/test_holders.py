@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.krbd.conftest import STORAGE_LAN
+from tests.machines import wait_until
 
 if TYPE_CHECKING:
     from tests.krbd.conftest import KrbdNode, KrbdSite
@@ -150,7 +151,7 @@ def test_storage_away(site: KrbdSite, n1: KrbdNode, gone: str) -> None:
         site.resume(gone)
     site.set(n1)  # the cluster may take a moment to be what it was
     # Some kernels unmap without an answer, some now.
-    site.ceph.wait_until(lambda: n1.mappings() == [])
+    wait_until(lambda: n1.mappings() == [])
     n1.forget_timeouts()
     n1.ok("detach")
     assert n1.left() == []

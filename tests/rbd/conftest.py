@@ -14,6 +14,7 @@ import pytest
 from tests.ceph.cluster import POOL, Ceph
 from tests.ceph.conftest import ceph
 from tests.conftest import CHECKOUT, MIB, Node, Result, Site
+from tests.machines import wait_until
 
 if TYPE_CHECKING:
     pass
@@ -194,7 +195,7 @@ class RbdSite(Site):
 
     def is_empty(self) -> bool:
         """Whether nothing is left of any volume, now or in a moment (when the trash is purged)."""
-        self.ceph.wait_until(lambda: not self.trash())
+        wait_until(lambda: not self.trash())
         return (self.volumes(), self.objects(), self.half_made()) == ([], [], [])
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.ceph.cluster import POOL, Ceph
+from tests.machines import wait_until
 from tests.rbd.conftest import MIB, RbdNode, RbdSite
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Nodes:
     def work_again(self) -> bool:
         """Whether all that failed succeeds."""
         for action, node in self.of.items():
-            Ceph.wait_until(functools.partial(_succeeds, node, action))
+            wait_until(functools.partial(_succeeds, node, action))
         return True
 
 
@@ -149,7 +150,7 @@ def test_full_pool(lasting_site: RbdSite) -> None:
     for volume in ("v1", "v2"):
         node.create(volume)
     node.put(1)
-    site.ceph.wait_until(lambda: _has_figures(site.ceph))
+    wait_until(lambda: _has_figures(site.ceph))
     assert "free" in node.fails(11, "create", "large", VOL_SIZE=str(1 << 20))
     assert "free" in node.fails(11, "grow", VOL_SIZE="16", VOL_NEW_SIZE=str(1 << 20))
     _quota(site.ceph, "1")
@@ -181,7 +182,7 @@ def _quota(ceph: Ceph, size: str) -> None:
         pools = json.loads(ceph.mon("osd dump", format="json"))["pools"]
         return any("full_quota" in pool["flags_names"] for pool in pools if pool["pool_name"] == POOL)
 
-    ceph.wait_until(lambda: is_full() == (size != "0"))
+    wait_until(lambda: is_full() == (size != "0"))
 
 
 def test_missing_pool(site: RbdSite, n1: RbdNode) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 
+from tests.machines import wait_until
 from tests.rbd.conftest import MIB, RbdNode, RbdSite
 
 
@@ -25,7 +26,7 @@ def test_snapshot_is_a_volume_of_its_own(site: RbdSite, n1: RbdNode) -> None:
     assert n1.shows(2)
     n1.ok("detach", "v1.snap")
     n1.ok("remove", "v1.snap")
-    site.ceph.wait_until(lambda: snapshots(site, "v1") == [])
+    wait_until(lambda: snapshots(site, "v1") == [])
     n1.ok("detach")
     n1.ok("remove")
     assert site.is_empty()
@@ -79,7 +80,7 @@ def test_clones_get_data_of_their_own_where_that_is_said(site: RbdSite, n1: RbdN
     site.set(remove_origin="flatten")
     n1.ok("remove")
     assert site.volumes() == ["v1.snap"]
-    site.ceph.wait_until(lambda: not site.trash())
+    wait_until(lambda: not site.trash())
     assert n1.shows(1, volume="v1.snap")
     assert "parent" not in json.loads(site.rbd("info", "--format", "json", ":v1.snap"))
 
@@ -149,5 +150,5 @@ def test_purge_is_the_command_s_business_too(site: RbdSite, n1: RbdNode) -> None
     site.set(trash_days="0")
     n1.create("v2")
     n1.ok("remove", "v2")
-    site.ceph.wait_until(lambda: "v2" not in site.trash())
+    wait_until(lambda: "v2" not in site.trash())
     assert sorted(site.trash()) == ["stranger", "v1"]

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from tests.conftest import CHECKOUT
+from tests.machines import wait_until
 from tests.rbd.conftest import RbdNode, RbdSite
 
 KILLED = 6
@@ -69,7 +70,7 @@ def test_origin_is_removed_after_a_killed_snapshot(site: RbdSite, n1: RbdNode, p
     n1.fails(KILLED, "snapshot", EXTSTORAGE_CRASH_AT=point, **names)
     n1.ok("remove", "v1.snap")
     n1.ok("remove")
-    site.ceph.wait_until(lambda: not site.trash())
+    wait_until(lambda: not site.trash())
     assert (site.volumes(), site.objects()) == ([], [])
 
 

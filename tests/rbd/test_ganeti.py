@@ -21,6 +21,7 @@ from tests.conftest import CHECKOUT, MIB
 from tests.ganeti import leftovers
 from tests.ganeti.namespace_cluster import NamespaceCluster
 from tests.ganeti.namespaces import HUB, NETWORK, in_hub
+from tests.machines import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,7 +164,7 @@ def test_life(lab: Lab) -> None:
     lab.gnt(f"gnt-backup export -n {three.name} --noshutdown vm")
     dump = three.run("cat $(ls -d /var/lib/ganeti/export/vm/* | grep -v config.ini) | sha256sum").stdout
     assert dump.split()[0] == _checksum(24)
-    lab.ceph.wait_until(lambda: len(lab.images()) == 1)
+    wait_until(lambda: len(lab.images()) == 1)
     lab.runs("vm", two)
     two.crash()
     lab.cluster.set_offline(two)

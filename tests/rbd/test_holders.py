@@ -11,6 +11,7 @@ import pytest
 
 from tests.ceph.cluster import POOL, Ceph
 from tests.ceph.network import Network
+from tests.machines import wait_until
 from tests.rbd.conftest import RbdNode, RbdSite
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def test_remove_names_clients_that_are_no_attachment(nodes: tuple[RbdSite, RbdNo
         n1.ok("detach")
         assert site.ceph.address.rpartition(".")[0] in n2.fails(6, "remove")
         assert stranger.writes()
-    site.ceph.wait_until(lambda: n2.call("remove").status == 0)
+    wait_until(lambda: n2.call("remove").status == 0)
 
 
 def test_of_two_that_open_at_once_one_has_it(nodes: tuple[RbdSite, RbdNode, RbdNode]) -> None:
