@@ -97,13 +97,13 @@ class Nothing:
 class Kernel:
     """This machine's kernel: a loop device for each file, LIO for the rest. Root only.
 
-    It takes the kernel's target for itself: what others export is none of its business only as long as their
-    storage objects and targets have other names.
+    What others export is none of its business; their disks and targets have other names.
     """
 
     def __init__(self) -> None:
         self.loops: dict[Path, str] = {}
         self.sizes: dict[Path, int] = {}
+        self.objects: set[str] = set()
         self.published: dict[str, Target] = {}
         self.numbers: dict[str, dict[str, int]] = {}
 
@@ -115,9 +115,9 @@ class Kernel:
             self._remove_target(iqn)
         for target in targets:
             self._prune(target)
-        for name in _ours():
-            if name not in luns:
-                self._remove_object(name)
+        for name in self.objects - luns.keys():
+            self._remove_object(name)
+        self.objects = set(luns)
         for name, lun in luns.items():
             self._ensure_object(name, lun)
         for target in targets:
@@ -275,10 +275,6 @@ def _name(lun: Lun) -> str:
 
 def _object(name: str) -> Path:
     return CONFIGFS / "core/iblock_7777" / name
-
-
-def _ours() -> list[str]:
-    return [entry.name for entry in _entries(CONFIGFS / "core/iblock_7777") if entry.name.startswith(PREFIX)]
 
 
 def _group(iqn: str) -> Path:

@@ -13,11 +13,10 @@ from extstorage_common import config
 from extstorage_common.backends.comstar import ComstarBackend
 from extstorage_common.deadline import Deadline
 from tests.appliances.running import Native, Running
-from tests.comstar.lab import KEY, LAYOUTS, PASSWORD, LabNode, Storage
-from tests.lab.calls import compile_libraries
-from tests.lab.lab import Lab
 
 MIB = 1 << 20
+KEY = "a line of random text for the secrets of nodes"
+PASSWORD = "secret"
 PORTALS = "192.0.2.1:3260"
 Nodes = Callable[..., ComstarBackend]
 
@@ -115,35 +114,3 @@ def attach(backend: ComstarBackend, name: str = "v1") -> dict[str, Any]:
 def detach(backend: ComstarBackend, name: str = "v1") -> None:
     """Let a node reach a volume no more."""
     backend.terminate_connection(backend.get_volume(name), {"initiator": initiator(backend.node)})
-
-
-@pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A storage node and two compute nodes, which see compiled modules."""
-    compile_libraries()
-    with Lab(tmp_path_factory.mktemp("lab") / "lab") as lab:
-        yield lab
-
-
-@pytest.fixture(scope="session")
-def storage(lab: Lab) -> Iterator[Storage]:
-    """The machine on the lab's storage node."""
-    storage = Storage(lab)
-    yield storage
-    storage.machine.stop()
-
-
-@pytest.fixture(scope="session")
-def nodes(lab: Lab, storage: Storage) -> list[LabNode]:
-    """The lab's nodes."""
-    return [LabNode(machine, storage) for machine in lab.nodes]
-
-
-@pytest.fixture
-def both(storage: Storage, nodes: list[LabNode]) -> Iterator[list[LabNode]]:
-    """The nodes, with a pool of each layout; nothing of it is left then."""
-    storage.begin()
-    yield nodes
-    for node in nodes:
-        node.forget()
-        node.pool = LAYOUTS[0]

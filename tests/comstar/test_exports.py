@@ -6,8 +6,7 @@ from __future__ import annotations
 import pytest
 
 from extstorage_common.errors import ConfigurationError, Refused, Unreachable
-from tests.comstar.conftest import MIB, PORTALS, Site, attach, detach, initiator
-from tests.comstar.lab import KEY
+from tests.comstar.conftest import KEY, MIB, PORTALS, Site, attach, detach, initiator
 
 UNIT = "600144f"
 

@@ -21,15 +21,9 @@ from tests.appliances.solidfire.disks import Disks
 from tests.appliances.solidfire.faults import switch_on
 from tests.appliances.solidfire.front import Front
 from tests.conftest import CHECKOUT, Node, Site
-from tests.lab.calls import compile_libraries
-from tests.lab.conftest import lab
-from tests.lab.lab import Lab
-from tests.solidfire.lab import LabNode, Storage
 
 if TYPE_CHECKING:
     from tests.appliances.solidfire.cluster import Object
-
-__all__ = ["lab"]
 
 PROVIDER = CHECKOUT / "providers/solidfire"
 TABLE = (*config.COMMON_OPTIONS, *SolidFireBackend.OPTIONS)
@@ -139,21 +133,6 @@ def array(tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch)
     array.calls()
     yield array
     array.stop()
-
-
-@pytest.fixture(scope="session")
-def storage(lab: Lab) -> Iterator[Storage]:
-    """A cluster that a lab's storage node exports."""
-    compile_libraries()
-    storage = Storage(lab)
-    yield storage
-    storage.machine.stop()
-
-
-@pytest.fixture(scope="session")
-def nodes(lab: Lab, storage: Storage) -> list[LabNode]:
-    """The lab's nodes, with the provider."""
-    return [LabNode(machine, storage) for machine in lab.nodes]
 
 
 @pytest.fixture
