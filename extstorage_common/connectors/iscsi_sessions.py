@@ -12,6 +12,7 @@ import time
 
 from extstorage_common import guests
 from extstorage_common.blockdevices import content
+from extstorage_common.connectors.iscsi_records import LOGIN_SECONDS
 from extstorage_common.errors import NodeUnfit, Refused, SystemRefused, TimedOut, Unreachable
 from extstorage_common.records import unlink_if_there
 from extstorage_common.transports import local
@@ -160,11 +161,17 @@ def begin(portal: Portal, deadline: Deadline) -> Session:
 
     Raises PortalUnreachable, TargetNotThere, LoginRefused, LoginFailed, NodeUnfit, TimedOut.
     """
+    was_dropped = False
     for _ in deadline.attempts():
         ended = _iscsiadm(["-m", "node", "-T", portal.iqn, "-p", str(portal), "--login"], deadline)
         session = find(portal)
-        if ended.status != SESSION_EXISTS or (session is not None and session.is_logged_in()):
-            break  # else the daemon is still busy with a login that an earlier call has begun
+        if ended.status == SESSION_EXISTS and (session is None or not session.is_logged_in()):
+            continue  # the daemon is still busy with a login that an earlier call has begun
+        if ended.status not in NO_ANSWER or was_dropped or deadline.left() < 2 * LOGIN_SECONDS:
+            break
+        # Linux drops a portal's logins, silently, while another target there is switched on or off.
+        if not (was_dropped := _answers(portal)):
+            break
     if session is not None and ended.status in (0, SESSION_EXISTS):
         return session
     about = {"portal": portal, "target": portal.iqn}

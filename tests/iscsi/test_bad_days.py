@@ -15,6 +15,27 @@ if TYPE_CHECKING:
 
 LOGIN_SECONDS = 30.0
 """What a login that gets no answer takes at most, with all that is around it."""
+DROPPING = """
+import socket, sys, threading
+
+def address(word):
+    host, port = word.split(":")
+    return host, int(port)
+
+def pump(source, target):
+    while data := source.recv(65536):
+        target.sendall(data)
+    target.shutdown(socket.SHUT_WR)
+
+server = socket.create_server(address(sys.argv[1]))
+silent, _ = server.accept()
+while True:
+    client, _ = server.accept()
+    target = socket.create_connection(address(sys.argv[2]))
+    for ends in (client, target), (target, client):
+        threading.Thread(target=pump, args=ends, daemon=True).start()
+"""
+"""A portal that does not answer the first connection, and is another one's for the others."""
 
 
 def test_wrong_secret(node: Initiator, disk: Disk) -> None:
@@ -71,6 +92,22 @@ def test_deadline_bounds_a_login(lab: Lab, node: Initiator, disk: Disk) -> None:
     # Nothing goes on after that.
     device = node.connect(data)
     node.disconnect(data, device)
+
+
+def test_login_that_was_dropped_is_tried_again(lab: Lab, node: Initiator, disk: Disk) -> None:
+    """Linux drops those in progress while another target of the portal is switched on or off."""
+    data = disk.let_in(node.node)
+    portal = f"{lab.storage.addresses[1]}:3261"
+    lab.storage.put("/run/dropping.py", DROPPING)
+    lab.storage.run(
+        f"exec python3 /run/dropping.py {portal} {disk.portals[0]} >/dev/null 2>&1 & echo $! >/run/dropping"
+    )
+    wait_until(lambda: lab.storage.run(f"ss -Hltn src {portal}").stdout)
+    try:
+        device = node.connect({**data, "target_portal": portal, "target_portals": [portal]})
+        node.disconnect({**data, "target_portal": portal, "target_portals": [portal]}, device)
+    finally:
+        lab.storage.run("kill $(cat /run/dropping)")
 
 
 def test_daemon_goes_on_with_the_login_of_a_call_that_was_killed(
