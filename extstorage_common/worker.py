@@ -49,8 +49,8 @@ def run(work: Work, provider: str, seconds: float, asking: Asking) -> list[str]:
     """Let a child do ``work`` within ``seconds``; returns its lines for stdout.
 
     A child that restarts its deadline has the new time. ``asking`` is told each pool that the child turns to.
-    Raises what the child raised (as
-    FromWorker), TimedOut, Interrupted.
+    Raises what the child raised (as FromWorker), TimedOut, Interrupted, and Unforeseen for a child that left
+    without an answer.
     """
     reading, writing = os.pipe()
     deadline = Deadline(seconds)
