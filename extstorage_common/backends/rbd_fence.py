@@ -30,6 +30,8 @@ BLOCKLIST_SECONDS = 24 * 3600
 """A client that was cut off and heard nothing of it must not write when it comes back."""
 WATCH_SECONDS = 33.0
 """osd_client_watch_timeout is 30; a client may have to come back to a restarted OSD, too."""
+ENDING_SECONDS = 10.0
+"""A client that has the image open for one operation has ended within this time."""
 START_SECONDS = 60.0
 """A hypervisor that was to open the image itself, and has not within this time, is believed dead."""
 ANSWER_MILLISECONDS = 2000
@@ -59,7 +61,7 @@ def is_alive(backend: RbdBackend, volume: Volume, holder: Holder) -> bool:
             # A hypervisor that opens the image itself does so only after this opening.
             return client == NONE and _seconds_since(holder) < START_SECONDS
         if _all_answer(backend, image):
-            return True
+            return bool(of_holder.watching(image))
         for _ in backend.deadline.attempts(WATCH_SECONDS):
             if not of_holder.watching(image):
                 return False
@@ -74,7 +76,10 @@ def _seconds_since(holder: Holder) -> float:
 
 
 def _all_answer(backend: RbdBackend, image: Any) -> bool:
-    """Whether all who watch the image answer at once when told that it may have changed (nothing has)."""
+    """Whether all who watch the image answer at once when told that it may have changed (nothing has).
+
+    Who is dropped meanwhile has no need to answer: ask again who watches.
+    """
     rados = backend.client.rados
     try:
         return bool(backend.client.ioctx.notify(f"rbd_header.{image.id()}", "", ANSWER_MILLISECONDS))
@@ -137,15 +142,15 @@ def cut_off_attachments(backend: RbdBackend, volume: Volume, state: State) -> No
 
 
 def refuse_clients(backend: RbdBackend, volume: Volume, image: Any) -> None:
-    """Raise ImageInUse while the image has clients that are no attachments; waits for those that are silent.
+    """Raise ImageInUse if the image has clients that are no attachments, and keeps them.
 
-    Ceph would move the image to the trash under them.
+    Ceph would move the image to the trash under them. It is waited for those that are silent, and a while for
+    those that answer: the purge of a clone, on whichever node, opens the image that it was made from.
     """
-    clients = _watching(backend, image)
-    if clients and not _all_answer(backend, image):
-        for _ in backend.deadline.attempts(WATCH_SECONDS):
-            clients = _watching(backend, image)
-            if not clients:
-                break
-    if clients:
-        raise ImageInUse(clients=", ".join(sorted(clients)), image=backend.spec(volume.name))
+    if not _watching(backend, image):
+        return
+    for _ in backend.deadline.attempts(ENDING_SECONDS if _all_answer(backend, image) else WATCH_SECONDS):
+        clients = _watching(backend, image)
+        if not clients:
+            return
+    raise ImageInUse(clients=", ".join(sorted(clients)), image=backend.spec(volume.name))

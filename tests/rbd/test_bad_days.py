@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import json
 import subprocess
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -293,6 +294,19 @@ def test_image_in_use_by_hand(site: RbdSite, n1: RbdNode) -> None:
         stranger.kill()
         stranger.communicate()
     assert site.volumes() == ["v1"]
+
+
+def test_image_in_use_for_a_moment(site: RbdSite, n1: RbdNode) -> None:
+    """As by the purge of a clone, which opens the image that it was made from, and soon ends."""
+    n1.create()
+    image = json.loads(site.rbd("info", "--format", "json", ":v1"))["id"]
+    asked = threading.Event()
+    watch = site.ioctx().watch(f"rbd_header.{image}", lambda *_: asked.set())
+    call = n1.start("remove", VOL_NAME="v1")
+    assert asked.wait(60)
+    watch.close()
+    assert (call.wait(60), call.communicate()) == (0, (b"", b""))
+    assert site.is_empty()
 
 
 def test_grown_by_hand_is_announced(site: RbdSite, n1: RbdNode) -> None:
