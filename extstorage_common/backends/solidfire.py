@@ -406,11 +406,15 @@ class SolidFireBackend(Backend):
 
         def hint() -> int:
             first = next(hints, None)
-            return int(mark(self._look(volume.name))["state"]) if first is None else first
+            return self._hint(volume) if first is None else first
 
         state = self.states.read(found["volumeID"], hint)
         self._read[volume.name] = state
         return state
+
+    def _hint(self, volume: Volume) -> int:
+        """The number that the volume's attributes have now."""
+        return int(mark(self._look(volume.name))["state"])
 
     def _replace(self, volume: Volume, old: State, holders: Sequence[Holder], metadata: str) -> bool:
         found = self._known(volume)
@@ -421,7 +425,7 @@ class SolidFireBackend(Backend):
             self.volumes.change(number, attributes=attributes)
             found["attributes"] = attributes
 
-        return self.states.replace(number, old, holders, metadata, note)
+        return self.states.replace(number, old, holders, metadata, lambda: self._hint(volume), note)
 
     def read_holders(self, volume: Volume) -> Holders:
         return solidfire_state.as_holders(self._state(volume))

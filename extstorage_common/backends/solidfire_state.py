@@ -9,7 +9,12 @@ named ``ganeti-volume-250-7``, with the state in its attributes, and to change i
 The order is: make 8, remove 7, write 8 into the volume's attributes as the *hint* where to begin to look.
 All below a state are gone before the next one is made, so where 7 is and 8 is not, 7 counts; where 7 is not
 and 8 is, 8 does. A hint may be late (its writer overwrites a newer one); if neither is there, it is read
-again, and if that does not help all accounts are searched. State 0 is that of a volume that was never opened.
+again, and if that does not help all accounts are searched.
+
+A node that slept since it read 6 can make 7 once that was removed for an 8: that 6 is not there to be removed
+tells it to look for a higher number, and so that it has lost. State 0 is that of a volume that was never
+opened, and has no account; so a hint is written before what it leads to is left behind, and while it is
+still 0 there is at most a state 1.
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ import secrets
 
 from extstorage_common.backends.base import Holder, Holders
 from extstorage_common.crash import crash_point
-from extstorage_common.errors import BadRequest
+from extstorage_common.errors import BadRequest, NotFound
 from extstorage_common.transports.element import AnswerLost, ElementError
 
 TYPE_CHECKING = False
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
 MARK = "ganeti"
 """The member of attributes that is ours; others' are left alone."""
 MOST_BYTES = 999
+NO_VOLUME = ("xVolumeIDDoesNotExist",)
 
 
 class TooLong(BadRequest):
@@ -38,11 +44,15 @@ class TooLong(BadRequest):
 
 
 class State:
-    """One state. ``number`` counts up, ``account`` is the account that it is in (None: there is none)."""
+    """One state. ``number`` counts up, ``account`` is the account that it is in (None: there is none).
+
+    ``hint`` is the number at which the search for it began.
+    """
 
     def __init__(self, number: int, account: int | None, told: Object) -> None:
         self.number = number
         self.account = account
+        self.hint = number
         self.holders = [Holder(*entry) for entry in told.get("holders", [])]
         self.metadata: str = told.get("metadata", "")
 
@@ -59,9 +69,12 @@ class States:
         while (number := hint()) != before:
             state = self._from(volume, number)
             if state is not None:
-                return state
+                break
             before = number
-        return self._search(volume, number)
+        else:
+            state = self._search(volume, number)
+        state.hint = number
+        return state
 
     def _from(self, volume: int, number: int) -> State | None:
         """The state that counts, from this number on; None if there is none here."""
@@ -89,33 +102,62 @@ class States:
         return max(found, key=lambda state: state.number, default=State(hint, None, {}))
 
     def replace(
-        self, volume: int, old: State, holders: Sequence[Holder], metadata: str, note: Callable[[int], None]
+        self,
+        volume: int,
+        old: State,
+        holders: Sequence[Holder],
+        metadata: str,
+        hint: Callable[[], int],
+        note: Callable[[int], None],
     ) -> bool:
-        """Make this the state if ``old`` still is; ``note`` writes the hint. Raises TooLong."""
+        """Make this the state if ``old`` still is.
+
+        ``hint`` reads the volume's hint, ``note`` writes it. Raises TooLong.
+        """
         number = old.number + 1
         entries = [[one.node, one.mode, one.address, one.since] for one in holders]
         told = {"holders": entries, "metadata": metadata, "token": secrets.token_hex(4)}
-        if not self._make(_username(volume, number), checked({MARK: told}, "its state")):
+        attributes = checked({MARK: told}, "its state")
+        if old.hint < old.number:
+            note(old.number)
+        account = self._make(_username(volume, number), attributes)
+        if account is None:
             return False
         crash_point("solidfire.state_made")
-        self._remove(old)
-        crash_point("solidfire.state_old_removed")
-        note(number)
+        try:
+            if not self._follows(volume, number, old, hint):
+                remove_account(self.element, account)
+                return False
+            crash_point("solidfire.state_old_removed")
+            note(number)
+        except (ElementError, NotFound) as error:
+            if isinstance(error, NotFound) or error.has_name(*NO_VOLUME):
+                remove_account(self.element, account)
+            raise
         return True
 
-    def _make(self, username: str, attributes: Object) -> bool:
-        """Make an account; whether it was us. An answer that got lost may have been a yes."""
+    def _follows(self, volume: int, number: int, old: State, hint: Callable[[], int]) -> bool:
+        """Whether the state that we made follows the one that counted, which is removed."""
+        if old.account is not None and remove_account(self.element, old.account):
+            return True
+        if old.account is None and hint() <= old.number:
+            return True
+        return self._search(volume, number).number == number
+
+    def _make(self, username: str, attributes: Object) -> int | None:
+        """Make an account; None if another call did. An answer that got lost may have been a yes."""
         for _ in range(3):
             try:
-                self.element.call("AddAccount", username=username, attributes=attributes)
-                return True
+                told = self.element.call("AddAccount", username=username, attributes=attributes)
+                return int(told["accountID"])
             except AnswerLost as error:
                 lost = error
             except ElementError as error:
                 if not error.has_name("xDuplicateUsername"):
                     raise
                 account = find_account(self.element, username)
-                return account is not None and bool(account["attributes"] == attributes)
+                is_ours = account is not None and account["attributes"] == attributes
+                return int(account["accountID"]) if account and is_ours else None
         raise lost
 
     def _remove(self, state: State) -> None:
@@ -124,9 +166,7 @@ class States:
 
     def forget(self, volume: int, hint: int) -> None:
         """Remove the states of a volume that is deleted."""
-        state = self._from(volume, hint)
-        if state is not None:
-            self._remove(state)
+        self._remove(self._from(volume, hint) or self._search(volume, hint))
 
 
 def find_account(element: Element, username: str) -> Object | None:
@@ -140,13 +180,15 @@ def find_account(element: Element, username: str) -> Object | None:
         raise
 
 
-def remove_account(element: Element, number: int) -> None:
-    """Remove an account, which may be gone already."""
+def remove_account(element: Element, number: int) -> bool:
+    """Remove an account, which may be gone already; whether it was there."""
     try:
         element.call("RemoveAccount", accountID=number)
+        return True
     except ElementError as error:
         if not error.has_name("xAccountIDDoesNotExist", "xUnknownAccount"):
             raise
+        return False
 
 
 def checked(attributes: Object, what: str) -> Object:

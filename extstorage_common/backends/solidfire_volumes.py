@@ -14,7 +14,7 @@ import secrets
 import time
 
 from extstorage_common import paths
-from extstorage_common.backends.solidfire_state import MARK, checked
+from extstorage_common.backends.solidfire_state import MARK, NO_VOLUME, checked
 from extstorage_common.errors import BadRequest, Exists, NoSpace, Refused, VolumeExists, VolumeIncomplete
 from extstorage_common.transports.element import ElementError, once
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-")
 MOST_NAME = 64
-GONE = ("xVolumeIDDoesNotExist",)
 
 
 class TooSmall(BadRequest):
@@ -126,7 +125,7 @@ class Volumes:
         try:
             self.element.call("DeleteVolume", volumeID=number)
         except ElementError as error:
-            if not error.has_name(*GONE):
+            if not error.has_name(*NO_VOLUME):
                 raise
 
     def purge(self, number: int) -> None:
@@ -134,7 +133,7 @@ class Volumes:
         try:
             self.element.call("PurgeDeletedVolume", volumeID=number)
         except ElementError as error:
-            if not error.has_name(*GONE) or self.get(number) is not None:
+            if not error.has_name(*NO_VOLUME) or self.get(number) is not None:
                 raise
 
     def wait_for_copy(self, volume: Object, crash: Callable[[], None]) -> Object:

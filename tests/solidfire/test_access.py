@@ -17,7 +17,7 @@ from extstorage_common.backends.solidfire_groups import (
     StillConnected,
     WasFenced,
 )
-from extstorage_common.errors import HeldElsewhere
+from extstorage_common.errors import ExtStorageError, HeldElsewhere
 from tests.appliances.solidfire.sessions import LoginRefused, login
 from tests.solidfire.conftest import NAME, Array, initiator, properties
 
@@ -251,6 +251,48 @@ def test_a_change_that_was_cut_off_counts(array: Array, fails: str) -> None:
     open_volume(array, volume, "node3", exclusive=False)
     assert len(modes(array, volume)) == 3
     assert len(array.usernames()) == 2
+
+
+def test_a_node_that_slept_has_lost_also_if_its_number_is_free_again(array: Array) -> None:
+    """Two more states came and the first of them was removed while node2 was about to make that."""
+    volume = array.volume()
+    for _ in range(2):
+        backend = array.backend("node2")
+        seen_by_node2 = backend.read_holders(volume)
+        for node in ("node1", "node3"):
+            other = array.backend(node)
+            assert other.replace_holders(volume, other.read_holders(volume), [Holder(node, EXCLUSIVE)])
+        assert not backend.replace_holders(volume, seen_by_node2, [Holder("node2", EXCLUSIVE)])
+        assert modes(array, volume) == [("node3", EXCLUSIVE)]
+        assert len(array.usernames()) == 2
+
+
+def test_changes_that_were_all_cut_off_before_the_first_hint(array: Array) -> None:
+    """What the first of them did is not forgotten."""
+    volume = array.volume()
+    array.fault("error", "ModifyVolume", {"name": "xInternalError"}, times=0)
+    for number in range(1, 4):
+        with pytest.raises(Exception, match="xInternalError"):
+            open_volume(array, volume, f"node{number}", exclusive=False)
+        assert ("node1", SHARED) in modes(array, volume)
+    array.front.faults.clear()
+    array.backend().delete_volume(volume)
+    assert array.usernames() == ["ganeti"]
+
+
+@pytest.mark.parametrize("opened_before", [False, True])
+def test_a_change_of_a_volume_that_is_deleted_meanwhile_leaves_nothing(
+    array: Array, opened_before: bool
+) -> None:
+    volume = array.volume()
+    if opened_before:
+        open_volume(array, volume, "node1")
+    backend = array.backend("node2")
+    seen = backend.read_holders(volume)
+    array.backend().delete_volume(volume)
+    with pytest.raises(ExtStorageError):
+        backend.replace_holders(volume, seen, [Holder("node2", EXCLUSIVE)])
+    assert array.usernames() == ["ganeti"]
 
 
 # --- fencing --------------------------------------------------------------------------------------
