@@ -38,7 +38,7 @@ OSD_SECONDS = 35.0
 _QUIET = {"log_file": "", "log_to_stderr": "false", "err_to_stderr": "false", "admin_socket": ""}
 _UNUSABLE = (errno.ENOENT, errno.EIO, errno.EINVAL)
 _DENIED = (errno.EPERM, errno.EACCES)
-COMPARED_UNEQUAL = (errno.ERANGE, errno.EOVERFLOW, errno.ECANCELED)
+COMPARED_UNEQUAL = (errno.ERANGE, errno.EOVERFLOW, errno.ECANCELED, errno.ESTALE)
 _FOR_THE_CALLER = (
     errno.ENOENT,
     errno.ENODATA,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the header of an image says, asked of the OSD itself.
+"""What the header of an image says, and where it is listed: asked of the OSD itself.
 
 Ceph's library opens an image in a dozen steps, to be ready for input and output; that would be most of what a
 call takes. These are the methods of the OSD's class ``rbd`` that the kernel's client calls, too, so what is
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 HEAD = (2**64 - 2).to_bytes(8, "little")
 """CEPH_NOSNAP: the image itself, and no snapshot."""
 READ_ONLY = b"\1"
+NORMAL, MOVING = b"\0", b"\1"
+"""The state of an image in the trash (TRASH_IMAGE_STATE_NORMAL and so on)."""
 LARGEST = 1 << 16
 
 
@@ -58,6 +60,29 @@ def write_metadata(client: Client, image: str, key: str, text: str) -> None:
     entry = (1).to_bytes(4, "little") + _text(key) + _text(text)
     with client.answers("writing the image's metadata"):
         client.ioctx.execute(_object(image), "rbd", "metadata_set", entry)
+
+
+def listed_id(client: Client, name: str) -> str | None:
+    """The id of the image that the pool's directory lists as ``name``; None if it does not."""
+    found = _ask(client, "rbd_directory", "dir_get_id", _text(name))
+    return None if found is None else _text_of(found)
+
+
+def finish_move(client: Client, image: str, name: str) -> None:
+    """Finish moving an image, whose name is gone already, to the trash; a killed call left that half-done.
+
+    Ceph writes to the trash that the image is on its way, then removes its name, its entry in the directory,
+    and that note. It refuses to purge what has it, and to make an image whose name the directory lists.
+    """
+    for name_of, method, argument in (
+        ("rbd_directory", "dir_remove_image", _text(name) + _text(image)),
+        ("rbd_trash", "trash_state_set", _text(image) + NORMAL + MOVING),
+    ):
+        try:
+            with client.answers("finishing a move to the trash"):
+                client.ioctx.execute(name_of, "rbd", method, argument)
+        except client.rados.Error:
+            pass  # it is not so any more
 
 
 def _object(image: str) -> str:

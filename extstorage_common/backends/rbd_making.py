@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 
 from extstorage_common import makers, paths, records
-from extstorage_common.backends import rbd_clones, rbd_fence, rbd_headers, rbd_state
+from extstorage_common.backends import rbd_clones, rbd_fence, rbd_headers, rbd_purge, rbd_state
 from extstorage_common.backends.rbd_images import KEY, TITLE, ImageVolume, is_of, record_of
 from extstorage_common.backends.rbd_options import FEATURES
 from extstorage_common.crash import crash_point
@@ -54,11 +54,7 @@ def make_volume(
         if dead is not None:
             _discard(backend, name, dead)
         _refuse_image(backend, name)
-        try:
-            with backend.client.answers(f"making image {name}"):
-                make(backend.client.rbd.RBD(), backend.client.ioctx)
-        except backend.client.rbd.ImageExists:
-            raise ForeignImageExists(image=backend.spec(name)) from None
+        _make(backend, name, make)
         crash_point("rbd.making")
         found = _finish(backend, name, size, lines)
     except (Exists, Busy):
@@ -70,6 +66,20 @@ def make_volume(
     crash_point("rbd.made")
     rbd_state.end_making(backend.client, name)
     return found
+
+
+def _make(backend: RbdBackend, name: str, make: Callable[[Any, Any], None]) -> None:
+    client = backend.client
+    for again in (True, False):
+        try:
+            with client.answers(f"making image {name}"):
+                make(client.rbd.RBD(), client.ioctx)
+            return
+        except client.rbd.ImageExists:
+            # A removal that was killed may have left the name in the pool's directory.
+            listed = rbd_headers.listed_id(client, name) if again else None
+            if listed is None or not rbd_purge.finish_move(client, listed):
+                raise ForeignImageExists(image=backend.spec(name)) from None
 
 
 def _undo(backend: RbdBackend, name: str, error: Exception) -> None:

@@ -15,11 +15,12 @@ import time
 from datetime import UTC
 
 from extstorage_common import config
-from extstorage_common.backends import rbd_state
+from extstorage_common.backends import rbd_headers, rbd_state
 from extstorage_common.backends.rbd_client import Client
 from extstorage_common.backends.rbd_images import record_of
 from extstorage_common.backends.rbd_options import OPTIONS
 from extstorage_common.deadline import Deadline
+from extstorage_common.errors import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,16 +70,28 @@ def main(provider: str, pool_name: str, image: str) -> None:
 
 
 def purge(client: Client) -> list[str]:
-    """Purge every volume in the trash whose time has come; returns the names of those that are gone."""
+    """Purge every volume in the trash whose time has come; returns the names of those that are gone.
+
+    What Ceph refuses to purge is raised in the end.
+    """
     rbd = client.rbd
     gone: list[str] = []
     while True:
         with client.answers("listing the trash"):
             entries = list(rbd.RBD().trash_list(client.ioctx))
-        names = [one["name"] for one in entries if _is_due(one) and _purge_image(client, one["id"]) == "gone"]
+        names = []
+        refused: Refused | None = None
+        for one in entries:
+            try:
+                if _is_due(one) and _purge_image(client, one["id"]) == "gone":
+                    names.append(one["name"])
+            except Refused as error:
+                refused = error  # that one; the others do not have to wait for it
         gone += names
         # The last clone of an image may have been among them.
         if not names:
+            if refused is not None:
+                raise refused
             return sorted(gone)
 
 
@@ -91,19 +104,37 @@ def _purge_image(client: Client, image: str) -> str:
     """Purge an image that was a volume: ``gone``, ``busy``, or ``left`` since it is no business of ours."""
     rbd = client.rbd
     try:
+        if not finish_move(client, image):
+            return "left"
         with client.answers(f"purging image {image}"):
-            if not _is_volume(client, image):
-                return "left"
             rbd.RBD().trash_remove(client.ioctx, image)
-    except (rbd.ImageBusy, rbd.ImageHasSnapshots):
-        return "busy" if not isinstance(sys.exc_info()[1], rbd.ImageHasSnapshots) else "left"
-    except (rbd.ImageNotFound, rbd.PermissionError):
+    except rbd.ImageBusy:
+        return "busy"
+    except (rbd.ImageHasSnapshots, rbd.ImageNotFound, rbd.PermissionError):
         return "left"
     rbd_state.forget(client, image)
     return "gone"
 
 
-def _is_volume(client: Client, image: str) -> bool:
-    name = client.rbd.RBD().trash_get(client.ioctx, image)["name"]
-    with client.rbd.Image(client.ioctx, image_id=image, read_only=True) as opened:
-        return record_of(opened, name) is not None
+def finish_move(client: Client, image: str) -> bool:
+    """Let an image in the trash be there wholly, whatever a killed call left; False if it was no volume.
+
+    Or if it still is one: its name is the first thing that it loses.
+    """
+    try:
+        with client.answers(f"looking for image {image} in the trash"):
+            name = client.rbd.RBD().trash_get(client.ioctx, image)["name"]
+            if rbd_headers.image_id(client, name) == image or not _was_volume(client, image, name):
+                return False
+    except client.rbd.ImageNotFound:
+        return False
+    rbd_headers.finish_move(client, image, name)
+    return True
+
+
+def _was_volume(client: Client, image: str, name: str) -> bool:
+    try:
+        with client.rbd.Image(client.ioctx, image_id=image, read_only=True) as opened:
+            return record_of(opened, name) is not None
+    except client.rbd.ImageNotFound:
+        return True  # a purge was killed when there was nothing left to do but to take it out of the trash

@@ -179,6 +179,18 @@ def end_making(client: Client, name: str) -> None:
         _operate(client, operation, MAKING, "noting that the volume is made")
 
 
+def forget_maker(client: Client, name: str, node: str) -> None:
+    """Remove the mark that a maker left on a volume that is complete, if it is dead as seen from ``node``."""
+    rados = client.rados
+    mark = maker(client, name)
+    if mark is None or makers.is_alive(mark, node):
+        return
+    with rados.WriteOpCtx() as operation:
+        operation.omap_cmp(name, mark.dump().decode(), EQUAL)
+        client.ioctx.remove_omap_keys(operation, (name,))
+        _operate(client, operation, MAKING, "forgetting who made the volume")
+
+
 def half_made(client: Client) -> list[str]:
     """The volumes that have a maker."""
     rados = client.rados

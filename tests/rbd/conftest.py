@@ -152,6 +152,12 @@ class RbdSite(Site):
 
         return [one["name"] for one in rbd.RBD().trash_list(self.ioctx())]
 
+    def trash_ids(self) -> list[str]:
+        """The ids of the images in the trash, in the order in which these are purged."""
+        import rbd
+
+        return [one["id"] for one in rbd.RBD().trash_list(self.ioctx())]
+
     def ioctx(self) -> Any:
         """The pool, for Ceph's administrator."""
         ioctx = self.ceph.admin.open_ioctx(POOL)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.machines import wait_until
 from tests.rbd.conftest import RbdNode, RbdSite
 
 KILLED = 6
+NORMAL, MOVING = b"\0", b"\1"
 MAKING = ["rbd.making-begun", "rbd.making", "rbd.made"]
 CLONING = ["rbd.making-begun", "rbd.snapshot", "rbd.cloned", "rbd.making", "rbd.made"]
 REMOVING = ["remove.reserved", "rbd.cut-off", "rbd.in-trash"]
@@ -43,9 +45,6 @@ def test_create_again(site: RbdSite, n1: RbdNode, point: str) -> None:
 def test_remove_what_was_half_made(site: RbdSite, n1: RbdNode, point: str) -> None:
     n1.fails(KILLED, "create", VOL_SIZE="16", EXTSTORAGE_CRASH_AT=point)
     n1.ok("remove")
-    if point == "rbd.made":  # it was complete, and only its mark was left
-        n1.create()
-        n1.ok("remove")
     assert site.is_empty()
 
 
@@ -88,6 +87,55 @@ def test_remove_again(site: RbdSite, n1: RbdNode, point: str) -> None:
     n1.create()
     n1.ok("remove")  # whose purge takes what the killed one left
     assert site.is_empty()
+
+
+def tell(site: RbdSite, name: str, method: str, *texts: str, more: bytes = b"") -> None:
+    """Ask a method of the OSD's class ``rbd``, as Ceph's library does."""
+    encoded = [len(text).to_bytes(4, "little") + text.encode() for text in texts]
+    site.ioctx().execute(name, "rbd", method, b"".join(encoded) + more)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_remove_that_died_while_ceph_moved_the_image(site: RbdSite, n1: RbdNode, listed: bool) -> None:
+    """It left no name, but the note that the image is on its way, and before that the directory's entry."""
+    n1.create()
+    n1.fails(KILLED, "remove", EXTSTORAGE_CRASH_AT="rbd.in-trash")
+    image = site.trash_ids()[0]
+    tell(site, "rbd_trash", "trash_state_set", image, more=MOVING + NORMAL)
+    if listed:
+        tell(site, "rbd_directory", "dir_add_image", "v1", image)
+    n1.ok("remove")
+    n1.create()
+    n1.put(1)
+    n1.ok("detach")
+    n1.ok("remove")
+    assert site.is_empty()
+
+
+def test_purge_that_died_in_the_end(site: RbdSite, n1: RbdNode) -> None:
+    n1.create()
+    n1.fails(KILLED, "remove", EXTSTORAGE_CRASH_AT="rbd.in-trash")
+    site.ioctx().remove_object("rbd_header." + site.trash_ids()[0])
+    assert site.gnt_storage("pool", "purge", str(site.provider)) == "v1\n"
+    assert site.is_empty()
+
+
+def test_image_that_can_t_be_purged_does_not_keep_others(site: RbdSite, n1: RbdNode) -> None:
+    """Its header is damaged."""
+    import rados
+
+    for name in ("v1", "v2"):
+        n1.create(name)
+        n1.fails(KILLED, "remove", name, EXTSTORAGE_CRASH_AT="rbd.in-trash")
+    first, _ = site.trash_ids()
+    ioctx = site.ioctx()
+    with rados.WriteOpCtx() as operation:
+        ioctx.set_omap(operation, ("object_prefix",), (b"\xff",))
+        ioctx.operate_write_op(operation, f"rbd_header.{first}")
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        site.gnt_storage("pool", "purge", str(site.provider))
+    assert first in raised.value.stderr
+    assert site.trash_ids() == [first]
 
 
 def test_half_made_volume_of_a_living_maker_is_left_alone(site: RbdSite, n1: RbdNode, n2: RbdNode) -> None:
