@@ -271,27 +271,23 @@ class ComstarBackend(Backend):
         self.machine.do("zfs", "destroy", state.container, unless=MISSING)
 
     def _make_disk(self, name: str, size_mib: int, *words: str) -> None:
-        """Let ``zfs WORDS`` make a volume's disk.
-
-        An answer that was lost is asked for again: the disk is ours if it says that we made it.
-        """
+        """Let ``zfs WORDS`` make a volume's disk."""
         kind = self.pool["provisioning"]
         made = "/".join((paths.cluster_name(), self.node, _now(), kind, self.pool["layout"]))
         command, *options = words
-        try:
-            ended = self.machine.ask("zfs", command, "-o", f"{MADE}={made}", *options, self._disk(name))
-        except ssh.AnswerLost:
-            if self._state(name).cell(MADE) != made:
-                raise
-        else:
-            self._check_made(ended, name, size_mib)
+        ended = self.machine.ask("zfs", command, "-o", f"{MADE}={made}", *options, self._disk(name))
+        if ended.says(THERE):
+            state = self._complete(name)
+            # It may be what was just made, of which the answer was lost.
+            if state.cell(MADE) != made:
+                raise VolumeExists(size=state.size >> 20, where=self.pool.name)
+            return
+        self._check_made(ended, name, size_mib)
 
     def _check_made(self, ended: Ended, name: str, size_mib: int) -> None:
         """Raise what is wrong with making a disk, and leave nothing then."""
         if not ended.trouble:
             return
-        if ended.says(THERE):
-            raise VolumeExists(size=self._complete(name).size >> 20, where=self.pool.name)
         error = self.machine.failure(ended, "zfs", "create")
         self.machine.ask("zfs", "destroy", self._container(name))
         raise self._no_space(size_mib) if isinstance(error, NoSpace) else error
@@ -441,12 +437,9 @@ class ComstarBackend(Backend):
         assert isinstance(old.version, int)
         prefix = self._container(volume.name) + SNAPSHOT
         mine, value = old.version + 1, dump_holders(new)
-        try:
-            words = ("-o", f"{HOLDERS}={value or '-'}", f"{prefix}{mine}")
-            if self.machine.do("zfs", "snapshot", *words, unless=(THERE,)).trouble:
-                return False
-        except ssh.AnswerLost:
-            pass  # whether it was made is seen next
+        # Whether it was made, and by whom, is seen next: an answer may have been lost.
+        words = ("-o", f"{HOLDERS}={value or '-'}", f"{prefix}{mine}")
+        self.machine.do("zfs", "snapshot", *words, unless=(THERE,))
         crash_point("comstar.held")
         versions = self._complete(volume.name).versions
         for version in versions:

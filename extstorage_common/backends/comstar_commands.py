@@ -69,7 +69,20 @@ class Machine:
         self.prefix = "LC_ALL=C pfexec" if pool["pfexec"] else "LC_ALL=C"
 
     def ask(self, program: str, *words: str) -> Ended:
-        """Run a command, again while its trouble is a passing one. Raises Unreachable, NotAllowed."""
+        """Run a command; one whose answer was lost is given once more.
+
+        So whoever makes something may find that it is there already. Raises what :meth:`ask_once` does.
+        """
+        try:
+            return self.ask_once(program, *words)
+        except ssh.AnswerLost:
+            return self.ask_once(program, *words)
+
+    def ask_once(self, program: str, *words: str) -> Ended:
+        """Run a command, again while its trouble is a passing one.
+
+        Raises AnswerLost, another Unreachable, NotAllowed.
+        """
         line = f"{self.prefix} {shlex.join([f'/usr/sbin/{program}', *words])}"
         doing = f"{program} {words[0]}"
         ended = Ended([], "")
@@ -107,11 +120,20 @@ class Machine:
     def secret_file(self, secret: str) -> Iterator[str]:
         """The path of a file with a secret, which is there for the moment. Raises CommandFailed."""
         path = f"{self.pool['secret_directory']}/ganeti-extstorage.{os.urandom(16).hex()}"
-        self._put(path, secret)
         try:
+            self._put(path, secret)
             yield path
         finally:
-            self.shell.run(f"rm -f {shlex.quote(path)}", "removing a secret's file")
+            self._remove(path)
+
+    def _remove(self, path: str) -> None:
+        for is_last in (False, True):
+            try:
+                self.shell.run(f"rm -f {shlex.quote(path)}", "removing a secret's file")
+                return
+            except ssh.AnswerLost:
+                if is_last:
+                    raise
 
     def _put(self, path: str, content: str) -> None:
         """Make a file that only its owner can read, which must not be there yet, nor a link."""
@@ -123,4 +145,4 @@ class Machine:
 
 
 def _first(ended: Ended) -> str:
-    return ended.trouble.splitlines()[0]
+    return ended.trouble.partition("\n")[0] or "it said nothing"

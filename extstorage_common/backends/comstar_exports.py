@@ -25,7 +25,7 @@ from extstorage_common.crash import crash_point
 from extstorage_common.errors import BadRequest, Refused
 from extstorage_common.locks import Lock
 from extstorage_common.targets import iscsi
-from extstorage_common.transports.ssh import read_secret
+from extstorage_common.transports.ssh import AnswerLost, read_secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 PASSWORD_LENGTH = 20
 SILENCE_SECONDS = 15
 NOT_FOUND = "not found"
+NO_UNIT = "could not set property: size: 32770"
+"""What ``modify-lu`` says of a unit that is not there: the number of libstmf's error."""
+IN_USE = "in use"
+VIEW_THERE = "view entry exists"
 THERE = ("already exists", "already configured")
 
 
@@ -184,13 +188,21 @@ class Exports:
             yield ["-u", self.target_user(export), "-S", path]
 
     def _ensure_unit(self, export: Export, size: int) -> None:
+        if self._has_unit(export, size):
+            return
+        words = ["-p", f"guid={export.guid}", export.device]
+        made = self.machine.do("stmfadm", "create-lu", *words, unless=(IN_USE,))
+        # Another node was quicker, or the answer was lost.
+        if made.trouble and not self._has_unit(export, size):
+            raise self.machine.failure(made, "stmfadm", "create-lu")
+
+    def _has_unit(self, export: Export, size: int) -> bool:
+        """Whether the unit is there; it is online then, and as large as the volume. Raises WrongUnit."""
         listed = self.machine.ask("stmfadm", "list-lu", "-v", export.guid)
         told = _fields(listed.lines)
         status = told.get("Operational Status", "")
         if listed.says(NOT_FOUND) or status == "unregistered":
-            words = ["-p", f"guid={export.guid}", export.device]
-            self.machine.do("stmfadm", "create-lu", *words)
-            return
+            return False
         if not status:
             raise self.machine.failure(listed, "stmfadm", "list-lu")
         if told.get("Data File") != export.device:
@@ -199,15 +211,13 @@ class Exports:
             self.machine.do("stmfadm", "online-lu", export.guid)
         if told.get("Size", "").isdigit() and int(told["Size"]) < size:
             self.resize(export, size)
+        return True
 
     def _ensure_view(self, export: Export, node: str) -> int:
         group = GROUP_PREFIX + node
-        found = self.views(export).entries.get(group)
-        if found is not None:
-            entry, shown = found
-            if not shown.isdigit():
-                raise UnknownLun(lun=shown, guid=export.guid, entry=entry)
-            return int(shown)
+        shown = self._shown(export, group)
+        if shown is not None:
+            return shown
         if not export.is_shared:
             self._add_view(export, group, 0)
             return 0
@@ -218,13 +228,24 @@ class Exports:
                 return lun
         raise NoLun(iqn=export.iqn, count=LUNS)
 
+    def _shown(self, export: Export, group: str) -> int | None:
+        """The number by which a host group sees the disk; None if it does not. Raises UnknownLun."""
+        entry, shown = self.views(export).entries.get(group, ("", None))
+        if shown is not None and not shown.isdigit():
+            raise UnknownLun(lun=shown, guid=export.guid, entry=entry)
+        return None if shown is None else int(shown)
+
     def _add_view(self, export: Export, group: str, lun: int, *unless: str) -> bool:
         words = ("-h", group, "-t", export.group, "-n", str(lun), export.guid)
-        return not self.machine.do("stmfadm", "add-view", *words, unless=unless).trouble
+        added = self.machine.do("stmfadm", "add-view", *words, unless=(VIEW_THERE, *unless))
+        if added.says(VIEW_THERE) and self._shown(export, group) != lun:
+            raise self.machine.failure(added, "stmfadm", "add-view")
+        return not added.says(*unless)
 
     def resize(self, export: Export, size: int) -> None:
         """Tell initiators the volume's new size, which it must have already; no unit is fine."""
-        self.machine.do("stmfadm", "modify-lu", "-s", str(size), export.guid, unless=(NOT_FOUND,))
+        words = ("modify-lu", "-s", str(size), export.guid)
+        self.machine.do("stmfadm", *words, unless=(NOT_FOUND, NO_UNIT))
 
     # --- nodes ------------------------------------------------------------------------------------
 
@@ -312,12 +333,20 @@ class Exports:
         return Views(listed.lines)
 
     def hide(self, export: Export, node: str) -> None:
-        """Show the disk to this node no more; other nodes go on with it. Raises StillShown."""
-        found = self.views(export).entries.get(GROUP_PREFIX + node)
+        """Show the disk to this node no more; other nodes go on with it."""
+        try:
+            self._remove_view(export, GROUP_PREFIX + node)
+        except AnswerLost:
+            # The entry may be gone, and its number another node's.
+            self._remove_view(export, GROUP_PREFIX + node)
+
+    def _remove_view(self, export: Export, group: str) -> None:
+        found = self.views(export).entries.get(group)
         if found is None:
             return
-        unless = (NOT_FOUND, "no views found")
-        self.machine.do("stmfadm", "remove-view", "-l", export.guid, found[0], unless=unless)
+        removed = self.machine.ask_once("stmfadm", "remove-view", "-l", export.guid, found[0])
+        if removed.trouble and not removed.says(NOT_FOUND, "no views found"):
+            raise self.machine.failure(removed, "stmfadm", "remove-view")
 
     def cut_off(self, export: Export, node: str) -> None:
         """Hide the disk from a node, and make sure of it. Raises StillShown."""

@@ -126,19 +126,58 @@ def test_silence_ends_with_the_deadline(site: Site) -> None:
 
 
 def test_machine_that_is_away_is_unreachable_and_not_empty(site: Site) -> None:
-    site.machine.fault("drop", "zfs")
+    site.machine.fault("drop", "zfs", times=2)
     with pytest.raises(Unreachable):
         site.backend().get_volume("v1")
     with pytest.raises(Unreachable):
         site.backend(port="1").get_volume("v1")
 
 
-@pytest.mark.parametrize(
-    "after",
-    ["zfs create -o mountpoint", "create-lu", "create-tg", "add-tg-member", "create-target", "add-view"],
-)
+MAKING = ["zfs create -o mountpoint", "create-lu", "create-tg", "add-tg-member", "create-target", "add-view"]
+
+
+@pytest.mark.parametrize("kind", ["cut", "drop"])
+@pytest.mark.parametrize("command", [*MAKING, "zfs list", "list-target", "list-lu", "list-hg", "list-view"])
+def test_answer_that_is_lost_once(site: Site, command: str, kind: str) -> None:
+    """Whether the command took effect or not: it is given again, and what is then found is our own."""
+    site.machine.fault(kind, command)
+    backend = site.backend()
+    volume = backend.create_volume("v1", 16)
+    attach(backend)
+    assert backend.attached_nodes(volume) == ["n1"]
+    assert not site.machine.call("faults")
+
+
+@pytest.mark.parametrize("layout", ["target", "shared"])
+@pytest.mark.parametrize("kind", ["cut", "drop"])
+def test_view_whose_removal_got_no_answer(site: Site, kind: str, layout: str) -> None:
+    """Entries are removed by number, and the number may be another node's by then."""
+    nodes = [site.backend(node, layout=layout) for node in ("n1", "n2")]
+    nodes[0].create_volume("v1", 16)
+    attach(nodes[0])
+    attach(nodes[1])
+    site.machine.fault(kind, "remove-view")
+    detach(nodes[0])
+    assert nodes[0].attached_nodes(nodes[0].get_volume("v1")) == ["n2"]
+
+
+def test_unit_that_two_nodes_make_at_once(site: Site) -> None:
+    backend = site.backend()
+    backend.create_volume("v1", 16)
+    attach(site.backend("n2"))
+    for said in ("stmfadm: guid in use", "stmfadm: filename /dev/zvol/rdsk/x: in use"):
+        site.trouble("list-lu", f"stmfadm: {'0' * 32}: not found")
+        site.trouble("create-lu", said)
+        attach(backend)
+    site.trouble("list-lu", f"stmfadm: {'0' * 32}: not found", times=2)
+    site.trouble("create-lu", "stmfadm: filename /dev/zvol/rdsk/x: in use")
+    with pytest.raises(Refused, match="in use"):
+        attach(backend)
+
+
+@pytest.mark.parametrize("after", MAKING)
 def test_connection_cut_after_a_command_took_effect(site: Site, after: str) -> None:
-    site.machine.fault("cut", after)
+    site.machine.fault("cut", after, times=2)
     try:
         site.backend().create_volume("v1", 16)
         attach(site.backend())
@@ -162,7 +201,7 @@ def test_disk_whose_maker_got_no_answer_is_there(site: Site) -> None:
     site.machine.fault("cut", "zfs clone")
     backend.create_snapshot(volume, "v1.snap", lambda: None)
     assert backend.list_volumes() == ["v1", "v1.snap"]
-    site.machine.fault("drop", "zfs create .*-V")
+    site.machine.fault("drop", "zfs create .*-V", times=2)
     with pytest.raises(Unreachable):
         backend.create_volume("v2", 16)
     backend.create_volume("v2", 16)
@@ -173,7 +212,7 @@ def test_deletion_that_was_cut_is_finished(site: Site, after: str) -> None:
     backend = site.backend()
     backend.create_volume("v1", 16)
     attach(backend)
-    site.machine.fault("cut", after)
+    site.machine.fault("cut", after, times=2)
     with pytest.raises(Unreachable):
         backend.delete_volume(backend.get_volume("v1"))
     if after != "destroy -r":

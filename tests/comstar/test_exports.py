@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from extstorage_common.errors import ConfigurationError, Refused, Unreachable
@@ -132,7 +134,7 @@ def test_node_is_registered_once(site: Site) -> None:
 def test_registration_that_was_killed_is_finished(site: Site, done: str) -> None:
     backend = site.backend()
     backend.create_volume("v1", 16)
-    site.machine.fault("cut", done)
+    site.machine.fault("cut", done, times=2)
     with pytest.raises(Unreachable):
         attach(backend)
     attach(site.backend())
@@ -179,6 +181,17 @@ def test_secret_is_removed_whatever_happens(site: Site) -> None:
     backend.create_volume("v1", 16)
     site.trouble("^itadm create-initiator", "itadm: internal error", status=5)
     with pytest.raises(Refused):
+        attach(backend)
+    assert site.machine.call("files") == ["/dev/stdin"]
+
+
+@pytest.mark.parametrize("command", ["cat >", "rm -f"])
+@pytest.mark.parametrize("kind", ["cut", "drop"])
+def test_secret_is_removed_though_an_answer_was_lost(site: Site, kind: str, command: str) -> None:
+    backend = site.backend()
+    backend.create_volume("v1", 16)
+    site.machine.fault(kind, command)
+    with contextlib.suppress(Unreachable):
         attach(backend)
     assert site.machine.call("files") == ["/dev/stdin"]
 

@@ -181,6 +181,14 @@ def test_volume_grows_before_its_unit(site: Site) -> None:
     assert f"Size              : {32 * MIB}" in site.run("stmfadm list-lu -v")
 
 
+def test_volume_without_a_unit_grows(site: Site) -> None:
+    """As one that was never attached; ``modify-lu`` has no words for a unit that is not there."""
+    backend = site.backend()
+    assert backend.extend_volume(backend.create_volume("v1", 16), 32).size == 32 * MIB
+    assert attach(site.backend())["size"] == 32 * MIB
+    assert f"Size              : {32 * MIB}" in site.run("stmfadm list-lu -v")
+
+
 def test_grow_that_was_killed_is_finished_by_attach(site: Site) -> None:
     backend = site.backend()
     backend.create_volume("v1", 16)

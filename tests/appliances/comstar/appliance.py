@@ -108,6 +108,10 @@ class ComstarModel(ShellModel):
         """Let a service (``stmf`` or ``iscsi``) be in another state."""
         getattr(self.machine, service).status = status
 
+    def control_faults(self) -> int:
+        """How many faults are still to come."""
+        return len(self.faults.faults)
+
     def control_says_auto(self) -> None:
         """Be a build that does not tell the numbers of LUNs that COMSTAR chose."""
         self.machine.stmfadm.says_auto = True

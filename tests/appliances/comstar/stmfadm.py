@@ -112,6 +112,9 @@ class Stmfadm:
             unit = next((one for one in self.stmf.units.values() if one.path == operand), None)
             if unit is None:
                 raise _failure("not found", operand)
+        elif is_guid(operand) and operand.lower() not in self.stmf.units:
+            # It has no words for libstmf's STMF_ERROR_NOT_FOUND.
+            raise _failure(f"could not set property: {'size' if '-s' in options else 'property'}: 32770")
         else:
             unit = self._unit(operand)
         properties = _properties(options)

@@ -150,6 +150,7 @@ def test_modify_never_looks_at_the_volume(asked: Asked) -> None:
     guid = asked.unit()
     asked.ok(f"stmfadm modify-lu -s {5 * GIB} {guid}")
     assert f"Size              : {5 * GIB}\n" in asked.ok(f"stmfadm list-lu -v {guid}")
+    asked.fails(f"stmfadm modify-lu -s 1g {OTHER}", "stmfadm: could not set property: size: 32770")
     asked.fails(f"stmfadm modify-lu -s 1x {guid}", "stmfadm: could not set property: size: 1x")
     asked.fails(f"stmfadm modify-lu -p guid={OTHER} {guid}", "stmfadm: invalid property for modify")
     asked.ok("stmfadm modify-lu -f -s 1g /dev/zvol/rdsk/tank/v")
