@@ -24,37 +24,34 @@ import json
 import os
 import sys
 
-from extstorage_common import __version__, backends, config, paths, verify, worker
-from extstorage_common.config import COMMON_OPTIONS, SecretFile
+from extstorage_common import __version__, provider, verify, worker
+from extstorage_common.config import SecretFile
 from extstorage_common.errors import ExtStorageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
-    from extstorage_common.backends.base import Backend
-    from extstorage_common.config import Configuration
+    from extstorage_common.config import Option, Pool
     from extstorage_common.deadline import Deadline
+    from extstorage_common.provider import Provider
 
 
-def run(provider: str, real_directory: str) -> list[str]:
+def run(name: str, real_directory: str) -> list[str]:
     """The document, as the lines for stdout."""
     key = sys.stdin.buffer.readline().strip()
     library = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     document: dict[str, Any] = {"version": 1, "suite": __version__, "library": library, "problem": ""}
     try:
-        document |= _of_provider(provider, real_directory, key)
+        document |= _of_provider(provider.load(name, real_directory), key)
     except ExtStorageError as error:
         document["problem"] = str(error)
     return [json.dumps(document)]
 
 
-def _of_provider(provider: str, real_directory: str, key: bytes) -> dict[str, Any]:
-    from extstorage_common.script import provider_parts
-
-    configuration, backend = provider_parts(provider, real_directory)
-    table = (*COMMON_OPTIONS, *backend.OPTIONS)
+def _of_provider(loaded: Provider, key: bytes) -> dict[str, Any]:
+    backend, configuration = loaded.backend, loaded.configuration
     told: dict[str, Any] = {
         "backend": backend.NAME,
         "connector": backend.CONNECTOR,
@@ -63,14 +60,12 @@ def _of_provider(provider: str, real_directory: str, key: bytes) -> dict[str, An
         "checks": [],
     }
     if configuration.pool_names():
-        told["checks"] += _results(verify.node_checks(configuration, backend), "")
+        told["checks"] += _results(verify.node_checks(loaded), "")
     for name in configuration.pool_names():
         try:
-            pool = configuration.pool(name, table, backend.DEFAULTS)
-            told["pools"][name] = {"uuid": "", **_options(pool, table, key)}
-            uuid, *checks = worker.run(
-                _asking(configuration, backend, name), provider, pool["timeout"], _ignore
-            )
+            pool = loaded.pool(name)
+            told["pools"][name] = {"uuid": "", **_options(pool, loaded.table, key)}
+            uuid, *checks = worker.run(_looking_at(loaded, pool), loaded.name, pool["timeout"], _ignore)
             told["pools"][name]["uuid"] = uuid
             told["checks"] += [json.loads(check) for check in checks]
         except ExtStorageError as error:
@@ -82,21 +77,17 @@ def _ignore(pool: str) -> None:
     pass
 
 
-def _asking(
-    configuration: Configuration, backend: type[Backend], name: str
-) -> Callable[[Deadline, Callable[[str], None]], list[str]]:
-    """Work that asks one pool: its UUID (empty if it does not say), then a line a check."""
+def _looking_at(loaded: Provider, pool: Pool) -> Callable[[Deadline, Callable[[str], None]], list[str]]:
+    """Work that looks at one pool: its UUID (empty if it does not say), then a line a check."""
 
     def work(deadline: Deadline, asking: Callable[[str], None]) -> list[str]:
-        asking(name)
-        table = (*COMMON_OPTIONS, *backend.OPTIONS)
-        pool = configuration.pool(name, table, backend.DEFAULTS)
-        asked = backends.open_pool(backend, pool, paths.node_name(), deadline)
+        asking(pool.name)
+        backend = loaded.open_pool(pool, deadline)
         try:
-            uuid = asked.pool_uuid()
+            uuid = backend.pool_uuid()
         except ExtStorageError:
             uuid = ""  # one of the checks says why
-        return [uuid, *(json.dumps(result) for result in _results(asked.checks(), name))]
+        return [uuid, *(json.dumps(result) for result in _results(backend.checks(), pool.name))]
 
     return work
 
@@ -112,7 +103,7 @@ def _results(checks: Any, pool: str) -> list[list[str]]:
     return results
 
 
-def _options(pool: config.Pool, table: tuple[config.Option, ...], key: bytes) -> dict[str, Any]:
+def _options(pool: Pool, table: Sequence[Option], key: bytes) -> dict[str, Any]:
     options = {}
     secrets = {}
     for option in table:

@@ -11,23 +11,16 @@ import os
 import sys
 import time
 
-from extstorage_common import backends, calllog, config, libraries, paths, worker
-from extstorage_common.errors import (
-    ExtStorageError,
-    Unforeseen,
-    UnknownBackend,
-    Usage,
-    one_line,
-)
+from extstorage_common import backends, calllog, libraries, paths, provider, worker
+from extstorage_common.errors import ExtStorageError, Unforeseen, Usage, one_line
 from extstorage_common.request import VARIABLES, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from extstorage_common.backends.base import Backend
-    from extstorage_common.config import Configuration
     from extstorage_common.deadline import Deadline
+    from extstorage_common.provider import Provider
 
 
 def main(directory: str, action: str, arguments: Sequence[str]) -> int:
@@ -81,12 +74,12 @@ class _Call:
             from extstorage_common import verify
 
             return verify.run(self.provider, os.path.realpath(self.directory), arguments, self._asking)
-        return perform(Request(self.action, os.environ), self.provider, self._parts, self._asking)
+        return perform(Request(self.action, os.environ), self.provider, self._load, self._asking)
 
-    def _parts(self) -> tuple[Configuration, type[Backend]]:
+    def _load(self) -> Provider:
         directory = os.path.realpath(self.directory)
         libraries.start(os.path.basename(directory))
-        return provider_parts(self.provider, directory)
+        return provider.load(self.provider, directory)
 
     def _asking(self, pool: str) -> None:
         self.pool = pool
@@ -105,44 +98,26 @@ class _Call:
         calllog.write(self.provider, words, status, seconds, sentence)
 
 
-def provider_parts(provider: str, real_directory: str) -> tuple[Configuration, type[Backend]]:
-    """A provider's configuration and its backend.
-
-    The backend is the one that the configuration names, or else that of the directory's real name:
-    ``nfs1`` may be a link to ``file``. Raises BadConfiguration, UnknownBackend.
-    """
-    configuration = config.load(provider)
-    name = configuration.backend() or os.path.basename(real_directory)
-    if name not in backends.NAMES:
-        raise UnknownBackend(provider=provider, backends=" or ".join(backends.NAMES), file=configuration.file)
-    backend = backends.load(name)
-    configuration.needs_file = not backend.DEFAULTS
-    return configuration, backend
-
-
 def perform(
-    request: Request,
-    provider: str,
-    parts: Callable[[], tuple[Configuration, type[Backend]]],
-    asking: Callable[[str], None],
+    request: Request, name: str, load: Callable[[], Provider], asking: Callable[[str], None]
 ) -> list[str]:
-    """Do what the request asks, within its pool's time; returns the lines for stdout.
+    """Do what is asked of the provider ``name``, within its pool's time; returns the lines for stdout.
 
-    ``parts`` is asked by the child for what :func:`provider_parts` returns: what is imported before the fork
-    costs the child more. ``asking`` is told each pool that is turned to. Raises the errors of ``errors.py``.
+    ``load`` is called by the child, since what is imported before the fork costs the child more. ``asking``
+    is told each pool before it is asked. Raises the errors of ``errors.py``.
     """
 
     def work(deadline: Deadline, asking: Callable[[str], None]) -> list[str]:
         from extstorage_common.workflow import Workflow
 
-        configuration, backend = parts()
-        workflow = Workflow(request, configuration, backend)
+        loaded = load()
+        workflow = Workflow(request, loaded)
         pool = workflow.likely_pool()
-        bulk = backends.is_bulk(backend, request.action, pool)
+        bulk = backends.is_bulk(loaded.backend, request.action, pool)
         deadline.restart(pool["copy_timeout" if bulk else "timeout"])
         return workflow.run(deadline, asking)
 
-    return worker.run(work, provider, START_SECONDS, asking)
+    return worker.run(work, name, START_SECONDS, asking)
 
 
 def _synopsis(action: str) -> str:

@@ -14,13 +14,12 @@ import signal
 import sys
 import time
 
-from extstorage_common import __version__, calllog, config, wire
+from extstorage_common import __version__, calllog, provider, wire
 from extstorage_common.backends.base import EXCLUSIVE, SHARED, Holder, Holders, Volume
 from extstorage_common.deadline import Deadline
 from extstorage_common.errors import BadRequest, ExtStorageError, Refused, Unforeseen, one_line
 from extstorage_common.locks import Lock
 from extstorage_common.request import is_name
-from extstorage_common.script import provider_parts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,13 +139,11 @@ class _Call:
             return self._perform(backend)
 
     def _backend(self) -> Backend:
-        configuration, kind = provider_parts(self.provider, self.provider)
-        table = (*config.COMMON_OPTIONS, *kind.OPTIONS)
-        pool = configuration.pool(self.pool, table, kind.DEFAULTS, is_controller=True)
-        pool = config.choose(pool, table, self.parameters)
-        bulk = kind.is_bulk(ACTIONS.get(self.method, ""), pool)
+        loaded = provider.load(self.provider, self.provider)
+        pool = loaded.choose(loaded.pool(self.pool, is_controller=True), self.parameters)
+        bulk = loaded.backend.is_bulk(ACTIONS.get(self.method, ""), pool)
         seconds = min(self.seconds, pool["copy_timeout" if bulk else "timeout"])
-        return kind(pool, self.node, Deadline(seconds))
+        return loaded.backend(pool, self.node, Deadline(seconds))
 
     def _perform(self, backend: Backend) -> Any:
         if self.method == "check":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from extstorage_common import backends, config, connectors, paths, worker
+from extstorage_common import connectors, paths, provider, worker
 from extstorage_common.deadline import Deadline
 from extstorage_common.errors import ExtStorageError, NodeUnfit, UnknownCheck
 from extstorage_common.request import Request
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from extstorage_common.backends.base import Backend, Check
-    from extstorage_common.config import Configuration
+    from extstorage_common.provider import Provider
 
 REPORT = "--report"
 
@@ -30,27 +30,24 @@ class ChecksFailed(ExtStorageError):
     template = "{sentence}"
 
 
-def run(provider: str, real_directory: str, names: Sequence[str], asking: Callable[[str], None]) -> list[str]:
+def run(name: str, real_directory: str, names: Sequence[str], asking: Callable[[str], None]) -> list[str]:
     """Run the checks of these names, or all. Raises UnknownCheck, ChecksFailed."""
     if list(names) == [REPORT]:
         from extstorage_common import report
 
-        return report.run(provider, real_directory)
-    from extstorage_common.script import provider_parts
-
-    configuration, backend = provider_parts(provider, real_directory)
-    known = list(dict.fromkeys(name for name, _ in _checks(configuration, backend, Deadline(0))))
-    for name in names:
-        if name not in known:
-            raise UnknownCheck(check=name, checks=", ".join(known))
+        return report.run(name, real_directory)
+    loaded = provider.load(name, real_directory)
+    known = list(dict.fromkeys(check for check, _ in _checks(loaded, Deadline(0))))
+    for check in names:
+        if check not in known:
+            raise UnknownCheck(check=check, checks=", ".join(known))
 
     def work(deadline: Deadline, asking: Callable[[str], None]) -> list[str]:
-        _run_checks(_checks(configuration, backend, deadline, asking), names)
+        _run_checks(_checks(loaded, deadline, asking), names)
         return []
 
-    table = (*config.COMMON_OPTIONS, *backend.OPTIONS)
-    pool = configuration.pool(configuration.first_pool(), table, backend.DEFAULTS)
-    return worker.run(work, provider, pool["timeout"], asking)
+    pool = loaded.pool(loaded.configuration.first_pool())
+    return worker.run(work, name, pool["timeout"], asking)
 
 
 def _run_checks(checks: Iterable[Check], names: Sequence[str]) -> None:
@@ -68,40 +65,35 @@ def _run_checks(checks: Iterable[Check], names: Sequence[str]) -> None:
         raise failed
 
 
-def node_checks(configuration: Configuration, backend: type[Backend]) -> list[Check]:
+def node_checks(loaded: Provider) -> list[Check]:
     """The checks by name that ask no storage."""
-    table = (*config.COMMON_OPTIONS, *backend.OPTIONS)
 
     def connector() -> None:
-        pools = [configuration.pool(name, table, backend.DEFAULTS) for name in configuration.pool_names()]
-        for name in sorted({name for pool in pools for name in backend.connectors_of(pool)}):
+        pools = [loaded.pool(name) for name in loaded.configuration.pool_names()]
+        for name in sorted({name for pool in pools for name in loaded.backend.connectors_of(pool)}):
             connectors.load(name).validate_connector()
 
     return [
-        ("configuration", lambda: configuration.check_names(table)),
+        ("configuration", loaded.check_names),
         ("logs", _check_logs),
         ("connector", connector),
     ]
 
 
 def _checks(
-    configuration: Configuration,
-    backend: type[Backend],
-    deadline: Deadline,
-    asking: Callable[[str], None] = lambda pool: None,
+    loaded: Provider, deadline: Deadline, asking: Callable[[str], None] = lambda pool: None
 ) -> list[Check]:
     """Every check by its name; one of a pool comes once for each pool."""
-    table = (*config.COMMON_OPTIONS, *backend.OPTIONS)
+    configuration = loaded.configuration
 
     def parameters() -> None:
         request = Request("verify", os.environ)
         name = configuration.chosen_pool(request.parameters) or configuration.first_pool()
-        config.choose(configuration.pool(name, table, backend.DEFAULTS), table, request.parameters)
+        loaded.choose(loaded.pool(name), request.parameters)
 
-    checks = [*node_checks(configuration, backend), ("parameters", parameters)]
-    for pool_name in configuration.pool_names():
-        pool = configuration.pool(pool_name, table, backend.DEFAULTS)
-        checks += _pool_checks(backends.open_pool(backend, pool, paths.node_name(), deadline), asking)
+    checks = [*node_checks(loaded), ("parameters", parameters)]
+    for name in configuration.pool_names():
+        checks += _pool_checks(loaded.open_pool(loaded.pool(name), deadline), asking)
     return checks
 
 

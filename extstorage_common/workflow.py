@@ -9,7 +9,7 @@ next one finishes.
 
 from __future__ import annotations
 
-from extstorage_common import attachments, backends, config, connectors, holders, paths
+from extstorage_common import attachments, connectors, holders, paths
 from extstorage_common.attachments import ATTACHED, ATTACHING, DETACHING, Attachment
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import (
@@ -40,9 +40,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from extstorage_common.backends.base import Backend, Volume
-    from extstorage_common.config import Configuration
+    from extstorage_common.config import Pool
     from extstorage_common.connectors.base import Connector
     from extstorage_common.deadline import Deadline
+    from extstorage_common.provider import Provider
     from extstorage_common.request import Request
 
 
@@ -52,21 +53,20 @@ class Workflow:
     deadline: Deadline
     asking: Callable[[str], None]
 
-    def __init__(self, request: Request, configuration: Configuration, backend: type[Backend]) -> None:
+    def __init__(self, request: Request, provider: Provider) -> None:
         self.request = request
-        self.configuration = configuration
-        self.backend_class = backend
-        self.table = (*config.COMMON_OPTIONS, *backend.OPTIONS)
+        self.provider = provider
+        self.configuration = provider.configuration
         self.node = paths.node_name()
         if request.action == "create":
             self.chosen = self._pool_for_new()
 
-    def likely_pool(self) -> config.Pool:
+    def likely_pool(self) -> Pool:
         """The pool that the call will most likely be about; its options bound the call's time."""
         if self.request.action == "create":
             return self.chosen
         expected = self._expected_pools(self.request.volume)
-        return self.pool(expected[0] if expected else self.configuration.first_pool())
+        return self.provider.pool(expected[0] if expected else self.configuration.first_pool())
 
     def run(self, deadline: Deadline, asking: Callable[[str], None]) -> list[str]:
         """Do the request's action and return the lines for stdout.
@@ -162,7 +162,7 @@ class Workflow:
         try:
             backend, volume = self.find(name)
         except VolumeIncomplete as error:
-            self._backend(self.pool(str(error.fields["pool"]))).discard_incomplete(name)
+            self._backend(self.provider.pool(str(error.fields["pool"]))).discard_incomplete(name)
             self._drop_stale_attachment(name)
             return
         except NotFound:
@@ -209,24 +209,20 @@ class Workflow:
     def _attachment(self, name: str) -> Attachment | None:
         """This node's record of a volume. Raises AttachedByAnother if it is another provider's."""
         attachment = attachments.load(name)
-        if attachment is not None and attachment.provider != self.configuration.provider:
+        if attachment is not None and attachment.provider != self.provider.name:
             raise AttachedByAnother(provider=attachment.provider)
         return attachment
 
     # --- finding ----------------------------------------------------------------------------------
 
-    def _backend(self, pool: config.Pool) -> Backend:
-        return backends.open_pool(self.backend_class, pool, self.node, self.deadline)
+    def _backend(self, pool: Pool) -> Backend:
+        return self.provider.open_pool(pool, self.deadline)
 
-    def pool(self, name: str) -> config.Pool:
-        """The pool ``name`` of the configuration."""
-        return self.configuration.pool(name, self.table, self.backend_class.DEFAULTS)
-
-    def _pool_for_new(self) -> config.Pool:
+    def _pool_for_new(self) -> Pool:
         """The pool and the options that a volume to be made shall have; refuses what is not allowed."""
-        self.configuration.check_names(self.table)
-        pool = self.pool(self.configuration.pool_for_new(self.request.parameters))
-        return config.choose(pool, self.table, self.request.parameters)
+        self.provider.check_names()
+        pool = self.provider.pool(self.configuration.pool_for_new(self.request.parameters))
+        return self.provider.choose(pool, self.request.parameters)
 
     def find(self, name: str) -> tuple[Backend, Volume]:
         """The volume and where it is.
@@ -242,7 +238,7 @@ class Workflow:
         others = [pool for pool in self.configuration.pool_names() if pool not in expected]
         for pool_name in [*expected, *others]:
             try:
-                backend = self._backend(self.pool(pool_name))
+                backend = self._backend(self.provider.pool(pool_name))
                 self.asking(pool_name)
                 found.append((backend, backend.get_volume(name)))
             except VolumeNotFound:

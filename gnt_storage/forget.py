@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from extstorage_common import holders, paths
 from extstorage_common.backends.base import Backend
 from extstorage_common.errors import Busy, ExtStorageError, NotFound
+from extstorage_common.provider import Provider
 from gnt_storage import providers, suite_provider
-from gnt_storage.suite_provider import SuiteProvider
 
 
 class NodeInCluster(Busy):
@@ -65,13 +65,13 @@ def traces(node: str, *, dry_run: bool) -> Iterator[Trace | Failure]:
             yield Failure(name, pool, error.status, str(error))
 
 
-def _pool_traces(node: str, provider: SuiteProvider, pool: str, dry_run: bool) -> Iterator[Trace | Failure]:
+def _pool_traces(node: str, provider: Provider, pool: str, dry_run: bool) -> Iterator[Trace | Failure]:
     try:
-        for volume in provider.pool(pool).list_volumes():
+        for volume in provider.open_pool(provider.pool(pool)).list_volumes():
             # A backend for each volume: what it may take is bounded a volume.
-            for what in _volume_traces(node, provider.pool(pool), volume, dry_run):
+            for what in _volume_traces(node, provider.open_pool(provider.pool(pool)), volume, dry_run):
                 yield Trace(provider.name, pool, volume, what)
-        for what in provider.pool(pool).forget_node(node, dry_run):
+        for what in provider.open_pool(provider.pool(pool)).forget_node(node, dry_run):
             yield Trace(provider.name, pool, "", what)
     except ExtStorageError as error:
         yield Failure(provider.name, pool, error.status, str(error))

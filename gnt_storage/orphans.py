@@ -108,7 +108,7 @@ def _pools() -> Iterator[tuple[str, str, Backend | ExtStorageError]]:
             continue
         for pool in pools:
             try:
-                yield name, pool, provider.pool(pool)
+                yield name, pool, provider.open_pool(provider.pool(pool))
             except ExtStorageError as error:
                 yield name, pool, error
 

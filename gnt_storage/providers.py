@@ -30,7 +30,7 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]+")
 
 
 @dataclass(frozen=True)
-class Provider:
+class ProviderDirectory:
     """What Ganeti would report of one name in one directory of the search path.
 
     ``message`` says why it is not valid. ``parameters`` are the lines of parameters.list, split
@@ -48,12 +48,12 @@ class _Invalid(Exception):
     """Ganeti would not use this provider; the text is the reason in Ganeti's words."""
 
 
-def discover(search_path: Iterable[str] = SEARCH_PATH) -> dict[str, list[Provider]]:
+def discover(search_path: Iterable[str] = SEARCH_PATH) -> dict[str, list[ProviderDirectory]]:
     """Everything visible on the search path, by name; of each name the first found comes first.
 
     Ganeti takes whatever lies in these directories for a provider, a README too.
     """
-    found: dict[str, list[Provider]] = {}
+    found: dict[str, list[ProviderDirectory]] = {}
     for directory in search_path:
         try:
             names = os.listdir(directory)
@@ -73,7 +73,7 @@ def find(name: str, search_path: Sequence[str] = SEARCH_PATH) -> str | None:
     return next((path for path in paths if os.path.isdir(path)), None)
 
 
-def examine(directory: str, name: str) -> Provider:
+def examine(directory: str, name: str) -> ProviderDirectory:
     """Ganeti's judgement of the provider ``name`` in one directory of the search path.
 
     Where several files are wrong, Ganeti names any one of them; here it is the first.
@@ -87,8 +87,8 @@ def examine(directory: str, name: str) -> Provider:
         _check_file(path, PARAMETERS_FILE)
         parameters = _read_parameters(os.path.join(path, PARAMETERS_FILE))
     except _Invalid as invalid:
-        return Provider(name, path, False, str(invalid))
-    return Provider(name, path, True, "", parameters)
+        return ProviderDirectory(name, path, False, str(invalid))
+    return ProviderDirectory(name, path, True, "", parameters)
 
 
 def parameter_problems(text: str) -> list[str]:

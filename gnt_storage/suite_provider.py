@@ -1,41 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A provider directory as one of this suite's own: its configuration, backend and pools."""
+"""Which providers are of this suite, and how the commands find and load them."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
-from extstorage_common import backends, config, paths, script
-from extstorage_common.backends.base import Backend
-from extstorage_common.config import COMMON_OPTIONS, Configuration, Option
-from extstorage_common.deadline import Deadline
+from extstorage_common import backends, config, provider, script
 from extstorage_common.errors import NotFound
+from extstorage_common.provider import Provider
 from gnt_storage import providers
-
-
-@dataclass(frozen=True)
-class SuiteProvider:
-    """What the library knows of a provider."""
-
-    name: str
-    directory: str
-    configuration: Configuration
-    backend: type[Backend]
-
-    @property
-    def table(self) -> tuple[Option, ...]:
-        """Every option of a pool."""
-        return (*COMMON_OPTIONS, *self.backend.OPTIONS)
-
-    def pool(self, name: str) -> Backend:
-        """The backend of one pool. Raises PoolNotFound, BadOption, MissingOption."""
-        pool = self.configuration.pool(name, self.table, self.backend.DEFAULTS)
-        return backends.open_pool(self.backend, pool, paths.node_name(), Deadline(pool["timeout"]))
-
-    def parameters(self) -> list[Option]:
-        """What a single disk may choose."""
-        return config.parameters_of(self.table)
 
 
 def is_of_suite(directory: str) -> bool:
@@ -48,7 +21,7 @@ def is_of_suite(directory: str) -> bool:
         return False
 
 
-def load(name_or_directory: str) -> SuiteProvider:
+def load(name_or_directory: str) -> Provider:
     """A provider of this suite, by its name on Ganeti's search path or by its directory.
 
     A name that is a backend's, or whose configuration names one, need not be installed here. Raises
@@ -63,14 +36,12 @@ def load(name_or_directory: str) -> SuiteProvider:
     return of(os.path.basename(directory), directory)
 
 
-def of(name: str, directory: str = "") -> SuiteProvider:
+def of(name: str, directory: str = "") -> Provider:
     """A provider of this suite by its name, which need not be installed here if it is configured.
 
     Raises BadConfiguration, UnknownBackend.
     """
-    real = os.path.realpath(directory) if directory else name
-    configuration, backend = script.provider_parts(name, real)
-    return SuiteProvider(name, directory, configuration, backend)
+    return provider.load(name, os.path.realpath(directory) if directory else name)
 
 
 class ProviderNotFound(NotFound):

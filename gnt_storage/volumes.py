@@ -20,12 +20,12 @@ from extstorage_common.errors import (
     VolumeIncomplete,
 )
 from extstorage_common.locks import Lock
+from extstorage_common.provider import Provider
 from extstorage_common.request import Request
 from extstorage_common.workflow import Workflow
 from gnt_storage import forget, ganeti, suite_provider
 from gnt_storage.forget import Failure
 from gnt_storage.ganeti import Disk
-from gnt_storage.suite_provider import SuiteProvider
 
 COMPLETE = "complete"
 HALF_MADE = "half-made"
@@ -82,14 +82,14 @@ class Told:
 # --- pools ------------------------------------------------------------------------------------------
 
 
-def providers(names: tuple[str, ...] = ()) -> list[SuiteProvider | Failure]:
+def providers(names: tuple[str, ...] = ()) -> list[Provider | Failure]:
     """These providers, or every one of this suite that is installed or configured here.
 
     Raises ProviderNotFound for a name; what is wrong with one of all is a Failure.
     """
     if names:
         return [suite_provider.load(name) for name in names]
-    found: list[SuiteProvider | Failure] = []
+    found: list[Provider | Failure] = []
     for name, directory in forget.provider_names().items():
         try:
             found.append(suite_provider.of(name, directory))
@@ -114,8 +114,8 @@ def in_pools(
                 yield Failure(provider.name, pool, error.status, str(error))
 
 
-def _in_pool(provider: SuiteProvider, pool: str, look: Callable[[Backend], Iterator[str]]) -> list[str]:
-    backend = provider.pool(pool)
+def _in_pool(provider: Provider, pool: str, look: Callable[[Backend], Iterator[str]]) -> list[str]:
+    backend = provider.open_pool(provider.pool(pool))
 
     def work(deadline: Deadline, asking: Asking) -> list[str]:
         asking(pool)
@@ -194,7 +194,7 @@ def _told(provider: str, pool: str, line: str, disks: Mapping[str, Disk]) -> Tol
     return Told(provider, pool, **document, instance=disk.instance, disk=disk.index)
 
 
-def locate(volume: str, name: str | None) -> SuiteProvider:
+def locate(volume: str, name: str | None) -> Provider:
     """The provider that has a volume, half-made ones too.
 
     Raises NotHere only if every pool said no; InSeveral; why a pool could not be asked.
@@ -204,7 +204,7 @@ def locate(volume: str, name: str | None) -> SuiteProvider:
     attachment = attachments.load(volume)
     if attachment is not None:
         return suite_provider.load(attachment.provider)  # known also while its storage is away
-    found: list[SuiteProvider] = []
+    found: list[Provider] = []
     unknown: ExtStorageError | None = None
     candidates = providers()
     for provider in candidates:
@@ -218,12 +218,12 @@ def locate(volume: str, name: str | None) -> SuiteProvider:
     if not found and unknown is not None:
         raise unknown
     if not found:
-        names = [one.name if isinstance(one, SuiteProvider) else one.provider for one in candidates]
+        names = [one.name if isinstance(one, Provider) else one.provider for one in candidates]
         raise NotHere(volume=volume, providers=", ".join(names) or "no provider")
     return found[0]
 
 
-def has(provider: SuiteProvider, volume: str) -> bool:
+def has(provider: Provider, volume: str) -> bool:
     """Whether a provider has a volume. Raises what keeps its storage from saying so."""
 
     def work(deadline: Deadline, asking: Asking) -> list[str]:
@@ -239,24 +239,24 @@ def has(provider: SuiteProvider, volume: str) -> bool:
 
 
 def _workflow(
-    provider: SuiteProvider, action: str, variables: Mapping[str, str], deadline: Deadline, asking: Asking
+    provider: Provider, action: str, variables: Mapping[str, str], deadline: Deadline, asking: Asking
 ) -> Workflow:
-    workflow = Workflow(Request(action, variables), provider.configuration, provider.backend)
+    workflow = Workflow(Request(action, variables), provider)
     workflow.deadline, workflow.asking = deadline, asking
     return workflow
 
 
-def _seconds(provider: SuiteProvider) -> float:
-    return float(provider.pool(provider.configuration.first_pool()).pool["timeout"])
+def _seconds(provider: Provider) -> float:
+    return float(provider.pool(provider.configuration.first_pool())["timeout"])
 
 
 # --- acting -----------------------------------------------------------------------------------------
 
 
-def act(provider: SuiteProvider, action: str, variables: Mapping[str, str]) -> list[str]:
+def act(provider: Provider, action: str, variables: Mapping[str, str]) -> list[str]:
     """Do what a provider's script does, with the same locks and errors; returns what it would print."""
     request = Request(action, variables)
-    return script.perform(request, provider.name, lambda: (provider.configuration, provider.backend), _ignore)
+    return script.perform(request, provider.name, lambda: provider, _ignore)
 
 
 def release(volume: str, name: str | None, node: str, even_if_alive: bool) -> list[str]:

@@ -76,7 +76,7 @@ def restore() -> None:
     for name, directory in forget.provider_names().items():
         provider = suite_provider.of(name, directory)
         for pool in provider.configuration.pool_names():
-            backend = provider.pool(pool)
+            backend = provider.open_pool(provider.pool(pool))
             if not isinstance(backend, RemoteBackend):
                 for volume in backend.restore_exports():
                     click.echo(f"{name}: pool '{pool}': {volume}")

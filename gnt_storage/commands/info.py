@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from extstorage_common.errors import ExtStorageError, NotFound
+from extstorage_common.provider import Provider
 from gnt_storage import ganeti, output, providers, suite_provider
-from gnt_storage.providers import Provider
-from gnt_storage.suite_provider import SuiteProvider
+from gnt_storage.providers import ProviderDirectory
 
 
 class SomeNotFound(NotFound):
@@ -46,11 +46,11 @@ def info(names: tuple[str, ...], as_json: bool) -> None:
         raise SomeNotFound(names=", ".join(missing))
 
 
-def _suite_provider(provider: Provider) -> SuiteProvider | None:
+def _suite_provider(provider: ProviderDirectory) -> Provider | None:
     return suite_provider.load(provider.path) if suite_provider.is_of_suite(provider.path) else None
 
 
-def _document(provider: Provider) -> dict[str, Any]:
+def _document(provider: ProviderDirectory) -> dict[str, Any]:
     document: dict[str, Any] = {
         "name": provider.name,
         "path": provider.path,
@@ -79,7 +79,7 @@ def _document(provider: Provider) -> dict[str, Any]:
     return document
 
 
-def _print(provider: Provider) -> None:
+def _print(provider: ProviderDirectory) -> None:
     click.echo(f"{provider.name}:")
     if provider.valid:
         click.echo("  - Valid for nodegroups:")
@@ -100,7 +100,7 @@ def _print(provider: Provider) -> None:
     click.echo("")
 
 
-def _print_own(own: SuiteProvider) -> None:
+def _print_own(own: Provider) -> None:
     click.echo(f"  - Backend: {own.backend.NAME}, configured in {own.configuration.file}")
     click.echo(f"  - Pools: {', '.join(own.configuration.pool_names())}")
     click.echo("  - Capabilities:")

@@ -42,7 +42,7 @@ def init(provider: str, name: str | None, as_json: bool) -> None:
     """
     found = suite_provider.load(provider)
     chosen = name or found.configuration.pool_for_new({})
-    uuid = found.pool(chosen).initialize_pool()
+    uuid = found.open_pool(found.pool(chosen)).initialize_pool()
     if as_json:
         output.print_json({"version": 1, "provider": found.name, "pool": chosen, "uuid": uuid})
     else:
@@ -128,7 +128,7 @@ def purge(provider: str, name: str | None, as_json: bool) -> None:
     """
     found = suite_provider.load(provider)
     chosen = name or found.configuration.pool_for_new({})
-    purged = found.pool(chosen).purge_pool()
+    purged = found.open_pool(found.pool(chosen)).purge_pool()
     if as_json:
         output.print_json({"version": 1, "provider": found.name, "pool": chosen, "purged": purged})
     else:

@@ -11,9 +11,9 @@ from typing import TypeVar
 import click
 
 from extstorage_common.errors import ExtStorageError, Refused
+from extstorage_common.provider import Provider
 from gnt_storage import output, volumes
 from gnt_storage.forget import Failure
-from gnt_storage.suite_provider import SuiteProvider
 from gnt_storage.volumes import Told
 
 UNITS = {"": 0, "m": 0, "g": 10, "t": 20}
@@ -286,7 +286,7 @@ def release(
     click.echo(f"{node} had it {' and '.join(freed)}" if freed else f"{node} had nothing of it")
 
 
-def _act(provider: SuiteProvider, action: str, variables: dict[str, str], as_json: bool) -> None:
+def _act(provider: Provider, action: str, variables: dict[str, str], as_json: bool) -> None:
     """Do it, and print what the script would."""
     lines = volumes.act(provider, action, variables)
     if as_json:

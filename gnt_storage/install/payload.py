@@ -22,7 +22,7 @@ from typing import Any
 
 import extstorage_common
 import gnt_storage
-from extstorage_common import __version__, backends, config, paths, script
+from extstorage_common import __version__, backends, config, paths, provider
 from extstorage_common.config import COMMON_OPTIONS, Option, SecretFile
 from extstorage_common.errors import ConfigurationError
 from gnt_storage import providers, suite_provider
@@ -126,7 +126,7 @@ def resolve(kind: str, name: str | None) -> tuple[str, str]:
     found = suite_provider.load(kind)
     if name is None:
         return found.name, found.backend.NAME
-    return name, script.provider_parts(name, found.backend.NAME)[1].NAME
+    return name, provider.load(name, found.backend.NAME).backend.NAME
 
 
 def removal(names: Iterable[str], *, config: bool, dry_run: bool) -> bytes:

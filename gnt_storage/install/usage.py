@@ -9,8 +9,8 @@ from typing import Any
 
 from extstorage_common import paths
 from extstorage_common.errors import Busy, ConfigurationError, NotFound, PoolMarkerMissing
+from extstorage_common.provider import Provider
 from gnt_storage import ganeti, suite_provider
-from gnt_storage.suite_provider import SuiteProvider
 
 SHOWN = 5
 
@@ -84,9 +84,9 @@ def _in_pools(name: str) -> Iterator[Use]:
             # The default directory, which comes into being with the first volume.
 
 
-def _in_pool(provider: SuiteProvider, pool: str) -> Iterator[Use]:
-    for volume in provider.pool(pool).list_volumes():
-        backend = provider.pool(pool)
+def _in_pool(provider: Provider, pool: str) -> Iterator[Use]:
+    for volume in provider.open_pool(provider.pool(pool)).list_volumes():
+        backend = provider.open_pool(provider.pool(pool))
         try:
             cluster = backend.describe(backend.get_volume(volume)).get("cluster", paths.cluster_name())
         except NotFound:

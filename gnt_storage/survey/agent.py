@@ -28,7 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from gnt_storage import providers
-from gnt_storage.providers import Provider
+from gnt_storage.providers import ProviderDirectory
 from gnt_storage.survey.host import host
 
 OURS = ("extstorage_common", "gnt_storage")
@@ -59,7 +59,7 @@ def survey(key: str, seconds: float) -> dict[str, Any]:
     }
 
 
-def _entry(provider: Provider) -> dict[str, Any]:
+def _entry(provider: ProviderDirectory) -> dict[str, Any]:
     return {
         "name": provider.name,
         "path": provider.path,
@@ -69,7 +69,7 @@ def _entry(provider: Provider) -> dict[str, Any]:
     }
 
 
-def _used(provider: Provider) -> dict[str, Any]:
+def _used(provider: ProviderDirectory) -> dict[str, Any]:
     """The one that Ganeti uses of those that have a name."""
     entry = _entry(provider)
     files = [*providers.REQUIRED_SCRIPTS, *providers.OPTIONAL_SCRIPTS, providers.PARAMETERS_FILE]

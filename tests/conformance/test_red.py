@@ -254,7 +254,7 @@ MUTATIONS = (
         "a changed parameter loses the volume",
         WORKFLOW,
         "return [pool for pool in expected if pool in self.configuration.pool_names()]",
-        "[self.pool(pool) for pool in expected]\n        return expected",
+        "[self.provider.pool(pool) for pool in expected]\n        return expected",
         ("changed-parameters-find-the-volume",),
     ),
     Mutation(

@@ -61,7 +61,8 @@ def describe(site: RbdSite, volume: str) -> dict[str, str]:
     program = f"""
 import json
 from gnt_storage import suite_provider
-backend = suite_provider.load({str(CHECKOUT / "providers/rbd")!r}).pool("gold")
+rbd = suite_provider.load({str(CHECKOUT / "providers/rbd")!r})
+backend = rbd.open_pool(rbd.pool("gold"))
 print(json.dumps(backend.describe(backend.get_volume({volume!r}))))
 """
     environment = {**os.environ, "EXTSTORAGE_CONFIG_DIR": str(site.config)}
