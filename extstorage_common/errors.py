@@ -371,6 +371,12 @@ class NoSpace(ExtStorageError):
     template = "{needed} MiB are needed, {free} MiB are free; {advice}"
 
 
+class StorageFull(NoSpace):
+    """The same, where the storage does not say how much it has, or how much it would need."""
+
+    template = "{what} failed, since there is no space left ({reason}); make room"
+
+
 class WrongDevice(ExtStorageError):
     """A device is there, but it is not the volume."""
 

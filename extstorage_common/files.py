@@ -8,7 +8,7 @@ import fcntl
 import os
 
 from extstorage_common import records
-from extstorage_common.errors import NoSpace, PoolUnreachable, SystemRefused
+from extstorage_common.errors import PoolUnreachable, StorageFull, SystemRefused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Refusals:
         if self.pool or error.errno in _AWAY:
             raise PoolUnreachable(pool=self.pool or "the pool", reason=reason) from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NoSpace(needed="more", free="no", advice=f"{self.what} failed; make room") from error
+            raise StorageFull(what=self.what, reason=reason) from error
         raise SystemRefused(what=self.what, reason=reason) from error
 
 

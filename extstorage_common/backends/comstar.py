@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import uuid
 
-from extstorage_common import paths
+from extstorage_common import paths, secret_files
 from extstorage_common.backends import comstar_state, sessions
 from extstorage_common.backends.base import Backend, Capabilities, Volume
 from extstorage_common.backends.comstar_commands import Machine
@@ -47,7 +47,6 @@ from extstorage_common.errors import (
     VolumeNotFound,
 )
 from extstorage_common.targets import iscsi
-from extstorage_common.transports import ssh
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -190,7 +189,7 @@ class ComstarBackend(Backend):
         if self.pool["chap"]:
             if not self.pool["chap_key_file"]:
                 raise ChapKeyMissing(pool=self.pool.name)
-            ssh.read_secret(self.pool["chap_key_file"])
+            secret_files.read_line(self.pool["chap_key_file"])
 
     # --- volumes ----------------------------------------------------------------------------------
 

@@ -20,12 +20,13 @@ import hashlib
 import hmac
 import re
 
+from extstorage_common import secret_files
 from extstorage_common.backends.comstar_commands import Machine
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import BadRequest, Refused
 from extstorage_common.locks import Lock
 from extstorage_common.targets import iscsi
-from extstorage_common.transports.ssh import AnswerLost, read_secret
+from extstorage_common.transports.ssh import AnswerLost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -305,7 +306,7 @@ class Exports:
 
     def secret(self, purpose: str) -> str:
         """What follows from the pool's key for a purpose: an initiator's name, or what is none (119 bits)."""
-        key = read_secret(self.pool["chap_key_file"]).encode()
+        key = secret_files.read_line(self.pool["chap_key_file"]).encode()
         number = int.from_bytes(hmac.digest(key, purpose.encode(), "sha256"), "big")
         letters = []
         for _ in range(PASSWORD_LENGTH):

@@ -19,9 +19,9 @@ from extstorage_common.errors import (
     Busy,
     Exists,
     ExtStorageError,
-    NoSpace,
     NotFound,
     Refused,
+    StorageFull,
     Unreachable,
 )
 from extstorage_common.transports import ssh
@@ -201,7 +201,7 @@ def failure(verb: str, result: int, name: str, words: str) -> ExtStorageError:
     if verb == "deleteVolume" and "snapshot" in lower:
         return HasSnapshots(verb=verb, reason=words)
     if any(sign in lower for sign in NO_ROOM):
-        return NoSpace(needed="more", free="too few", advice=f"{verb}: {words}")
+        return StorageFull(what=verb, reason=words)
     return CliqRefused(verb=verb, reason=words or "without a word", result=code)
 
 

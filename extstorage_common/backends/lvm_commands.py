@@ -14,7 +14,7 @@ import json
 import os
 
 from extstorage_common import files, guests, paths
-from extstorage_common.errors import BeingMade, NoSpace, PoolUnreachable, Refused
+from extstorage_common.errors import BeingMade, NoSpace, PoolUnreachable, Refused, StorageFull
 from extstorage_common.transports import local
 
 TYPE_CHECKING = False
@@ -212,7 +212,7 @@ class Lvm:
         if ended.status:
             reason = "; ".join(_complaints(ended))
             if any(sign in reason for sign in NO_ROOM):
-                raise NoSpace(needed="more", free="too few", advice=f"{words[0]}: {reason}")
+                raise StorageFull(what=words[0], reason=reason)
             raise LvmFailed(command=words[0], reason=reason)
         return ended
 

@@ -17,11 +17,11 @@ from extstorage_common.errors import (
     CephPoolMissing,
     CephRefused,
     ClusterWrong,
-    NodeUnfit,
-    NoSpace,
     PoolUnreachable,
+    StorageFull,
     SystemRefused,
 )
+from extstorage_common.libraries import python_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from extstorage_common.config import Pool
     from extstorage_common.deadline import Deadline
 
-DIST_PACKAGES = "/usr/lib/python3/dist-packages"
 MONITOR_SECONDS = 10.0
 OSD_SECONDS = 35.0
 """Above the 30 s after which a cluster has noticed that an OSD, or a client that holds a lock, is dead."""
@@ -48,27 +47,6 @@ _FOR_THE_CALLER = (
     *COMPARED_UNEQUAL,
 )
 _CONNECTIONS: dict[tuple[object, ...], Any] = {}
-
-
-def ceph_module(name: str) -> Any:
-    """``rados`` or ``rbd``. Raises NodeUnfit.
-
-    The door runs Python without any directory of packages; Debian's is added for this import alone,
-    since every later import would search it.
-    """
-    try:
-        return sys.modules.get(name) or __import__(name)
-    except ModuleNotFoundError:
-        pass
-    sys.path.append(DIST_PACKAGES)
-    try:
-        return __import__(name)
-    except ModuleNotFoundError:
-        raise NodeUnfit(
-            reason="Python can't import rados and rbd; install them: apt install python3-rados python3-rbd"
-        ) from None
-    finally:
-        sys.path.remove(DIST_PACKAGES)
 
 
 class Client:
@@ -92,12 +70,12 @@ class Client:
     @property
     def rados(self) -> Any:
         """The module ``rados``."""
-        return ceph_module("rados")
+        return python_module("rados", "python3-rados")
 
     @property
     def rbd(self) -> Any:
         """The module ``rbd``, without which most calls can do."""
-        return ceph_module("rbd")
+        return python_module("rbd", "python3-rbd")
 
     @property
     def cluster(self) -> Any:
@@ -232,8 +210,8 @@ class Answers:
         if number in _DENIED:
             raise CephRefused(user=self.client.user, what=self.what, keyring=pool["keyring"]) from error
         if number in (errno.ENOSPC, errno.EDQUOT):
-            advice = f"{self.what} failed: the Ceph pool is full or at its quota; make room"
-            raise NoSpace(needed="more", free="no", advice=advice) from error
+            reason = "the Ceph pool is full or at its quota"
+            raise StorageFull(what=self.what, reason=reason) from error
         if number == errno.ESHUTDOWN:
             reason = f"this client was blocklisted while {self.what}"
             raise PoolUnreachable(pool=pool.name, reason=reason) from error

@@ -9,12 +9,11 @@ called again without harm, for those of ``ONCE`` the caller has to look (:class:
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
 
-from extstorage_common import calllog
-from extstorage_common.errors import ConfigurationError, NodeUnfit, PoolUnreachable, Refused, TimedOut
+from extstorage_common import calllog, secret_files
+from extstorage_common.errors import PoolUnreachable, Refused, TimedOut
+from extstorage_common.libraries import python_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 VERSION = "8.0"
 """The oldest version of the API that has ListVolumes; every newer cluster answers it."""
-DIST_PACKAGES = "/usr/lib/python3/dist-packages"
 CONNECT_SECONDS = 10.0
 FIRST_PAUSE = 0.2
 FIRST_LOOK = 0.05
@@ -77,10 +75,6 @@ class NotTrusted(Refused):
     )
 
 
-class BadSecretFile(ConfigurationError):
-    template = "{file} with the password can't be used: {reason}"
-
-
 class AnswerLost(PoolUnreachable):
     """A call of ``ONCE`` was sent, and it is not known whether it was done."""
 
@@ -112,16 +106,8 @@ class Login:
         self.verify = verify
 
     def password(self) -> str:
-        """The password. Raises BadSecretFile."""
-        try:
-            with open(self.password_file, encoding="utf-8") as file:
-                if os.fstat(file.fileno()).st_mode & 0o077:
-                    raise BadSecretFile(file=self.password_file, reason="others may read it; chmod 600 it")
-                return file.readline().rstrip("\n")
-        except UnicodeDecodeError:
-            raise BadSecretFile(file=self.password_file, reason="it is not UTF-8") from None
-        except OSError as error:
-            raise BadSecretFile(file=self.password_file, reason=error.strerror) from error
+        """The password. Raises BadSecret."""
+        return secret_files.read_line(self.password_file)
 
 
 class Element:
@@ -253,7 +239,7 @@ def once(make: Callable[[], Any], find: Callable[[], Any]) -> Any:
 
 def _session(login: Login) -> Any:
     """A connection that takes nothing from the environment: no proxy, no other certificates, no netrc."""
-    requests = _import_requests()
+    requests = python_module("requests", "python3-requests")
 
     class Pinned(requests.adapters.HTTPAdapter):  # type: ignore[misc, name-defined]
         """Lets only the certificate with this fingerprint pass."""
@@ -273,23 +259,6 @@ def _session(login: Login) -> Any:
     elif login.ca_file:
         session.verify = login.ca_file
     return session
-
-
-def _import_requests() -> Any:
-    """The library ``requests``. Raises NodeUnfit.
-
-    The door runs Python without any directory of packages; Debian's is added for this import alone.
-    """
-    sys.path.append(DIST_PACKAGES)
-    try:
-        import requests
-
-        return requests
-    except ModuleNotFoundError:
-        reason = "Python can't import requests; install it: apt install python3-requests"
-        raise NodeUnfit(reason=reason) from None
-    finally:
-        sys.path.remove(DIST_PACKAGES)
 
 
 def _was_sent(error: Exception) -> bool:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import os
 import select
 import socket
-import sys
 import weakref
 
-from extstorage_common import calllog, paths
+from extstorage_common import calllog, paths, secret_files
 from extstorage_common.config import TRANSCRIPT, AbsolutePath, Host, Option, Port, SecretFile
-from extstorage_common.errors import ConfigurationError, NodeUnfit, TimedOut, Unreachable
+from extstorage_common.errors import ConfigurationError, TimedOut, Unreachable
+from extstorage_common.libraries import python_module
+from extstorage_common.secret_files import BadSecret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 15
 CHUNK = 1 << 16
-DIST_PACKAGES = "/usr/lib/python3/dist-packages"
 
 
 def options(port: int, user: str) -> tuple[Option, ...]:
@@ -86,10 +86,6 @@ class AnswerLost(Unreachable):
 
 class NoLogin(ConfigurationError):
     template = "pool '{pool}' must say password_file or key_file, with which '{user}' logs in at {address}"
-
-
-class BadSecret(ConfigurationError):
-    template = "{file} can't be used: {reason}"
 
 
 _shells: weakref.WeakKeyDictionary[Deadline, dict[str, Shell]] = weakref.WeakKeyDictionary()
@@ -247,7 +243,7 @@ class Shell:
             key = self._key(file)
             ways.append(lambda transport: transport.auth_publickey(self.user, key))
         if file := self.pool["password_file"]:
-            password = read_secret(file)
+            password = secret_files.read_line(file)
             take = [
                 lambda transport: transport.auth_password(self.user, password, fallback=False),
                 lambda transport: transport.auth_interactive(
@@ -295,7 +291,7 @@ class Shell:
 
         import paramiko
 
-        text = read_secret(file, is_line=False)
+        text = secret_files.read(file)
         for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
             try:
                 return kind.from_private_key(io.StringIO(text))
@@ -332,38 +328,8 @@ def shell_of_call(pool: Pool, deadline: Deadline, asks: bool = False) -> Shell:
     return shells[pool.name]
 
 
-def read_secret(file: str, is_line: bool = True) -> str:
-    """What a secret's file says; of a line, without its end. Raises BadSecret, also if others can read it."""
-    try:
-        with open(file, encoding="utf-8") as stream:
-            if os.fstat(stream.fileno()).st_mode & 0o077:
-                raise BadSecret(file=file, reason="others can read it: chmod 600 it")
-            text = stream.read()
-    except OSError as error:
-        raise BadSecret(file=file, reason=error.strerror) from None
-    except UnicodeDecodeError:
-        raise BadSecret(file=file, reason="it is not UTF-8") from None
-    if not is_line:
-        return text
-    line, _, rest = text.partition("\n")
-    if not line or rest:
-        raise BadSecret(file=file, reason="it must have one line")
-    return line
-
-
 def _paramiko() -> Any:
-    """The library. Raises NodeUnfit.
-
-    The door runs Python without any directory of packages. Debian's is searched last from then on: paramiko
-    imports some of what it needs only when it needs it.
-    """
-    if DIST_PACKAGES not in sys.path:
-        sys.path.append(DIST_PACKAGES)
-    try:
-        import paramiko
-    except ImportError:
-        raise NodeUnfit(reason="paramiko is not installed (Debian: python3-paramiko)") from None
-    return paramiko
+    return python_module("paramiko", "python3-paramiko", imports_later=True)
 
 
 def _refuse(shell: Shell) -> Any:

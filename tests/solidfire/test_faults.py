@@ -7,8 +7,9 @@ import pytest
 
 from extstorage_common import holders
 from extstorage_common.errors import ConfigurationError, ExtStorageError, PoolUnreachable, TimedOut
+from extstorage_common.secret_files import BadSecret
 from extstorage_common.transports import element
-from extstorage_common.transports.element import BadSecretFile, ElementError, LoginRefused, NotTrusted
+from extstorage_common.transports.element import ElementError, LoginRefused, NotTrusted
 from tests.appliances.solidfire import certificates
 from tests.solidfire.conftest import NAME, SIZE, Array, properties
 
@@ -124,7 +125,7 @@ def test_the_password_is_the_files(array: Array) -> None:
     with pytest.raises(LoginRefused, match="does not know user admin"):
         array.backend().get_volume(NAME)
     array.password.chmod(0o644)
-    with pytest.raises(BadSecretFile, match="chmod 600"):
+    with pytest.raises(BadSecret, match="chmod 600"):
         array.backend().get_volume(NAME)
     array.password.unlink()
     with pytest.raises(ConfigurationError, match="No such file"):
