@@ -128,7 +128,7 @@ class Port(Kind):
 
 
 class Host(Kind):
-    """A host's name or address, or a user's name: what ssh may be given as a word."""
+    """A host's name or address: nothing that ssh would take for an option."""
 
     expects = "a name or an address"
 
@@ -136,6 +136,12 @@ class Host(Kind):
         if not all(char.isascii() and (char.isalnum() or char in "._-:") for char in text) or text[0] == "-":
             raise ValueError(text)
         return text
+
+
+class User(Host):
+    """A user's name on another machine."""
+
+    expects = "a user's name"
 
 
 class Words(Kind):
@@ -173,6 +179,18 @@ class Option:
         self.owner = owner
         self.fixed = fixed
 
+    @property
+    def default_text(self) -> str:
+        """The default, for people."""
+        return "must be set" if self.default is None else self.default or "not set"
+
+    @property
+    def set_by(self) -> str:
+        """Who may set it, for people."""
+        if self.owner:
+            return "also a disk's owner"
+        return "administrator (a disk's owner may name the same)" if self.fixed else "administrator"
+
 
 COMMON_OPTIONS = (
     Option(
@@ -203,7 +221,7 @@ COMMON_OPTIONS = (
         "the machine that manages the pool, if this node may not: it is asked over SSH, and its own "
         "configuration says the options of the backend",
     ),
-    Option("controller_user", Host(), "root", "the user to be on the controller"),
+    Option("controller_user", User(), "root", "the user to log in as on the controller"),
     Option("controller_port", Port(), "22", "the port of the controller's SSH server"),
     Option(
         "controller_key",

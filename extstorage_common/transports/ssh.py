@@ -15,7 +15,7 @@ import socket
 import weakref
 
 from extstorage_common import calllog, paths, secret_files
-from extstorage_common.config import TRANSCRIPT, AbsolutePath, Host, Option, Port, SecretFile
+from extstorage_common.config import TRANSCRIPT, AbsolutePath, Host, Option, Port, SecretFile, User
 from extstorage_common.errors import ConfigurationError, TimedOut, Unreachable
 from extstorage_common.libraries import python_module
 from extstorage_common.secret_files import BadSecret
@@ -38,7 +38,7 @@ def options(port: int, user: str) -> tuple[Option, ...]:
     return (
         Option("address", Host(), None, "name or address of its management side"),
         Option("port", Port(), str(port), "the port of its SSH server"),
-        Option("user", Host(), user, "the user to be there"),
+        Option("user", User(), user, "the user to log in as"),
         Option("password_file", SecretFile(), "", "a file of mode 0600 with that user's password"),
         Option(
             "key_file",

@@ -109,13 +109,7 @@ def _print_own(own: Provider) -> None:
         click.echo(f"      {name.replace('_', ' ')}: {said}")
     click.echo("  - Options:")
     rows = [
-        (
-            option.name,
-            option.kind.expects,
-            "must be set" if option.default is None else option.default or "-",
-            "also a disk's owner" if option.owner else "administrator",
-            option.help,
-        )
+        (option.name, option.kind.expects, option.default_text, option.set_by, option.help)
         for option in own.table
     ]
     output.print_table(("option", "value", "default", "set by", "meaning"), rows)
