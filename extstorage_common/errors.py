@@ -93,6 +93,10 @@ class Shrinking(BadRequest):
     template = "a volume never shrinks: it has {size} MiB and {new_size} MiB were asked for"
 
 
+class PoolNotChosen(BadRequest):
+    template = "several pools are configured ({pools}); choose one with the parameter pool"
+
+
 class ConfigurationError(ExtStorageError):
     """The provider's configuration on this node, or the node itself, is not fit for use."""
 
@@ -144,10 +148,6 @@ class PoolNotFound(NotFound):
     template = "there is no pool '{pool}'; {nearest}"
 
 
-class PoolNotChosen(BadRequest):
-    template = "several pools are configured ({pools}); choose one with the parameter pool"
-
-
 class Exists(ExtStorageError):
     """The thing is there already, complete, and was not touched."""
 
@@ -158,23 +158,6 @@ class VolumeExists(Exists):
     template = (
         "the volume exists already with {size} MiB in pool '{where}' and was left alone; remove it first"
     )
-
-
-class ForeignImage(NotFound):
-    template = (
-        "there is an image of that name in pool '{pool}', but this suite did not make it, so it is no volume "
-        "and is left alone"
-    )
-
-
-class ForeignImageExists(Exists):
-    template = (
-        "an image {image} that this suite did not make is in the way, and was left alone; rename or remove it"
-    )
-
-
-class OriginMissing(NotFound):
-    template = "there is no image or snapshot {origin} to make the volume from"
 
 
 class NotASnapshot(Exists):
@@ -256,24 +239,6 @@ class PoolTimedOutLately(Unreachable):
     )
 
 
-class CephPoolMissing(Unreachable):
-    template = (
-        "there is no Ceph pool '{rbd_pool}' in cluster {cluster}, so nothing is known of the volumes of pool "
-        "'{pool}'; make it (ceph osd pool create {rbd_pool}), or correct rbd_pool"
-    )
-
-
-class NamespaceMissing(Unreachable):
-    template = (
-        "the Ceph pool '{rbd_pool}' has no namespace '{namespace}', so nothing is known of the volumes of "
-        "pool '{pool}'; make it with: gnt-storage pool init {provider} {pool}"
-    )
-
-
-class ClusterWrong(Unreachable):
-    template = "{conf} leads to another Ceph pool: its identity is {found}, the configuration says {expected}"
-
-
 class StorageAway(Unreachable):
     template = (
         "disconnected from this node, but the storage can't be told ({reason}); detach again once it answers"
@@ -294,52 +259,6 @@ class Refused(ExtStorageError):
 
 class SystemRefused(Refused):
     template = "{what} failed: {reason}"
-
-
-class CephRefused(Refused):
-    template = (
-        "Ceph does not let {user} do it ({what}); compare {keyring} and the user's capabilities with the "
-        "guide's: ceph auth get {user}"
-    )
-
-
-class FenceImpossible(Refused):
-    template = (
-        "another node's hypervisor can't be cut off: it has the address of this one ({host}), and is one of "
-        "{clients}; give nodes addresses of their own towards Ceph, or end it by hand"
-    )
-
-
-class HasClones(Refused):
-    template = (
-        "there are clones of the volume, or snapshots: {clones}; remove them first (remove_origin = flatten "
-        "gives clones data of their own instead)"
-    )
-
-
-class ImageInUse(Busy):
-    template = (
-        "the image is in use by Ceph clients that are no attachment of ours ({clients}); unmap it there "
-        "(rbd status {image} lists them)"
-    )
-
-
-class FeaturesUnfit(Refused):
-    template = (
-        "this node's kernel can't map the image: it has {features}; take them away with: "
-        "rbd feature disable {image} {features}"
-    )
-
-
-class OriginForbidden(BadRequest):
-    template = (
-        "a volume may not be made from '{origin}' here; the administrator allows images with origins in the "
-        "provider's configuration"
-    )
-
-
-class OriginTooLarge(BadRequest):
-    template = "{origin} has {origin_size} MiB, more than the {size} MiB that the volume shall have"
 
 
 class SharedOpenImpossible(Refused):

@@ -28,21 +28,17 @@ from extstorage_common.backends import (
 )
 from extstorage_common.backends.base import Backend, Capabilities, Holder, Holders, Volume
 from extstorage_common.backends.rbd_client import Client, host_of
+from extstorage_common.backends.rbd_errors import (
+    FeaturesUnfit,
+    ForeignImage,
+    NamespaceMissing,
+    OriginForbidden,
+)
 from extstorage_common.backends.rbd_images import KEY, ImageVolume, is_of, parse
 from extstorage_common.backends.rbd_options import FEATURES, OPTIONS
 from extstorage_common.backends.rbd_state import Attached, State
 from extstorage_common.crash import crash_point
-from extstorage_common.errors import (
-    BadParameter,
-    FeaturesUnfit,
-    ForeignImage,
-    NamespaceMissing,
-    NoSpace,
-    OriginForbidden,
-    TimedOut,
-    VolumeIncomplete,
-    VolumeNotFound,
-)
+from extstorage_common.errors import BadParameter, NoSpace, TimedOut, VolumeIncomplete, VolumeNotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

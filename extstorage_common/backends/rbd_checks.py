@@ -6,8 +6,9 @@ from __future__ import annotations
 import os
 import stat
 
+from extstorage_common.backends.rbd_errors import CephRefused
 from extstorage_common.backends.rbd_options import FEATURES
-from extstorage_common.errors import BadConfiguration, CephRefused, NodeUnfit, SystemRefused
+from extstorage_common.errors import BadConfiguration, NodeUnfit, SystemRefused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

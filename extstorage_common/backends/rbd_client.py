@@ -12,15 +12,8 @@ import errno
 import os
 import sys
 
-from extstorage_common.errors import (
-    BadConfiguration,
-    CephPoolMissing,
-    CephRefused,
-    ClusterWrong,
-    PoolUnreachable,
-    StorageFull,
-    SystemRefused,
-)
+from extstorage_common.backends.rbd_errors import CephPoolMissing, CephRefused, ClusterWrong
+from extstorage_common.errors import BadConfiguration, PoolUnreachable, StorageFull, SystemRefused
 from extstorage_common.libraries import python_module
 
 TYPE_CHECKING = False

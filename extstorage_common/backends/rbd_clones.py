@@ -8,9 +8,9 @@ has to be protected, and nothing is left to be tidied up when a clone is removed
 
 from __future__ import annotations
 
+from extstorage_common.backends.rbd_errors import HasClones, OriginMissing, OriginTooLarge
 from extstorage_common.backends.rbd_state import PREFIX
 from extstorage_common.crash import crash_point
-from extstorage_common.errors import HasClones, OriginMissing, OriginTooLarge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

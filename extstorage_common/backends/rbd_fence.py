@@ -16,7 +16,8 @@ import time
 from datetime import datetime
 
 from extstorage_common.backends.rbd_client import host_of
-from extstorage_common.errors import FenceImpossible, ImageInUse, TimedOut
+from extstorage_common.backends.rbd_errors import FenceImpossible, ImageInUse
+from extstorage_common.errors import TimedOut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import time
 
 from extstorage_common import makers, paths, records
 from extstorage_common.backends import rbd_clones, rbd_fence, rbd_headers, rbd_purge, rbd_state
+from extstorage_common.backends.rbd_errors import ForeignImage, ForeignImageExists
 from extstorage_common.backends.rbd_images import KEY, TITLE, ImageVolume, is_of, record_of
 from extstorage_common.backends.rbd_options import FEATURES
 from extstorage_common.crash import crash_point
@@ -18,8 +19,6 @@ from extstorage_common.errors import (
     Busy,
     Exists,
     ExtStorageError,
-    ForeignImage,
-    ForeignImageExists,
     TimedOut,
     Unreachable,
     VolumeExists,
