@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from extstorage_common import paths, records
+from extstorage_common import blockdevices, paths, records
 from extstorage_common.connectors.base import NO_DEVICE
 
 TYPE_CHECKING = False
@@ -26,12 +26,12 @@ DETACHING = "detaching"
 class Attachment:
     """One volume on this node.
 
-    ``device`` is the kernel's device (``/dev/loop3``) and ``""`` while there is none; ``identity``
-    are files of sysfs with what they contain while the device is the one that was made for this
-    attachment (empty while connecting), ``gone`` files with what they end with once the volume was
-    deleted under it; ``uris``
-    are for hypervisors that open the volume themselves; ``kept`` is what the connector needs to
-    disconnect (never a secret).
+    - ``device`` is the kernel's device (``/dev/loop3``), ``""`` while there is none.
+    - ``identity`` are files of sysfs, each with what it contains as long as the device is the one that was
+      made for this attachment; none while connecting.
+    - ``gone`` are files of sysfs, each with what it ends with once the volume was deleted under the device.
+    - ``uris`` are for hypervisors that open the volume themselves.
+    - ``kept`` is what the connector needs to disconnect; never a secret.
     """
 
     def __init__(
@@ -65,11 +65,13 @@ class Attachment:
 
     def is_bound(self) -> bool:
         """Whether the device is still the one that was made for this attachment; asks no storage."""
-        return bool(self.device) and all(_content(file) == expected for file, expected in self.identity)
+        return bool(self.device) and blockdevices.is_unchanged(self.identity)
 
     def is_here(self) -> bool:
-        """Whether, besides, its volume was not deleted under it."""
-        return self.is_bound() and not any(_content(file).endswith(end) for file, end in self.gone)
+        """Whether it is bound, and its volume was not deleted under it."""
+        return self.is_bound() and not any(
+            blockdevices.content(file).endswith(end) for file, end in self.gone
+        )
 
     def save(self) -> None:
         """Write the record; make the link if attached, remove it if there is no device."""
@@ -132,14 +134,6 @@ def load(volume: str) -> Attachment | None:
 def _pair(text: str) -> tuple[str, str]:
     first, _, second = text.partition(" ")
     return first, second
-
-
-def _content(file: str) -> str:
-    try:
-        with open(file, "rb") as stream:
-            return stream.read().decode("utf-8", "surrogateescape").rstrip("\n")
-    except OSError:
-        return ""
 
 
 def _directory() -> str:

@@ -30,12 +30,13 @@ from extstorage_common.errors import ExtStorageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from extstorage_common.config import Option, Pool
     from extstorage_common.deadline import Deadline
     from extstorage_common.provider import Provider
+    from extstorage_common.worker import Asking, Work
 
 
 def run(name: str, real_directory: str) -> list[str]:
@@ -65,7 +66,7 @@ def _of_provider(loaded: Provider, key: bytes) -> dict[str, Any]:
         try:
             pool = loaded.pool(name)
             told["pools"][name] = {"uuid": "", **_options(pool, loaded.table, key)}
-            uuid, *checks = worker.run(_looking_at(loaded, pool), loaded.name, pool["timeout"], _ignore)
+            uuid, *checks = worker.run(_looking_at(loaded, pool), loaded.name, pool["timeout"])
             told["pools"][name]["uuid"] = uuid
             told["checks"] += [json.loads(check) for check in checks]
         except ExtStorageError as error:
@@ -73,14 +74,10 @@ def _of_provider(loaded: Provider, key: bytes) -> dict[str, Any]:
     return told
 
 
-def _ignore(pool: str) -> None:
-    pass
-
-
-def _looking_at(loaded: Provider, pool: Pool) -> Callable[[Deadline, Callable[[str], None]], list[str]]:
+def _looking_at(loaded: Provider, pool: Pool) -> Work:
     """Work that looks at one pool: its UUID (empty if it does not say), then a line a check."""
 
-    def work(deadline: Deadline, asking: Callable[[str], None]) -> list[str]:
+    def work(deadline: Deadline, asking: Asking) -> list[str]:
         asking(pool.name)
         backend = loaded.open_pool(pool, deadline)
         try:

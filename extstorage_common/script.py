@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from extstorage_common.deadline import Deadline
     from extstorage_common.provider import Provider
+    from extstorage_common.worker import Asking
 
 
 def main(directory: str, action: str, arguments: Sequence[str]) -> int:
@@ -99,7 +100,7 @@ class _Call:
 
 
 def perform(
-    request: Request, name: str, load: Callable[[], Provider], asking: Callable[[str], None]
+    request: Request, name: str, load: Callable[[], Provider], asking: Asking = worker.nobody_listens
 ) -> list[str]:
     """Do what is asked of the provider ``name``, within its pool's time; returns the lines for stdout.
 
@@ -107,7 +108,7 @@ def perform(
     is told each pool before it is asked. Raises the errors of ``errors.py``.
     """
 
-    def work(deadline: Deadline, asking: Callable[[str], None]) -> list[str]:
+    def work(deadline: Deadline, asking: Asking) -> list[str]:
         from extstorage_common.workflow import Workflow
 
         loaded = load()

@@ -45,10 +45,16 @@ class FromWorker(ExtStorageError):
         self.status = status
 
 
-def run(work: Work, provider: str, seconds: float, asking: Asking) -> list[str]:
+def nobody_listens(pool: str) -> None:
+    """For whoever need not know which pool is asked."""
+
+
+def run(work: Work, provider: str, seconds: float, asking: Asking = nobody_listens) -> list[str]:
     """Let a child do ``work`` within ``seconds``; returns its lines for stdout.
 
-    A child that restarts its deadline has the new time. ``asking`` is told each pool that the child turns to.
+    A child that restarts its deadline has the new time. ``work`` names each pool to its ``asking`` before it
+    asks that pool anything: one that has just timed out is refused there, else our ``asking`` is told.
+
     Raises what the child raised (as FromWorker), TimedOut, Interrupted, and Unforeseen for a child that left
     without an answer.
     """

@@ -18,6 +18,7 @@ from gnt_storage import forget, suite_provider, volumes
 from gnt_storage.forget import Failure
 from gnt_storage.ganeti import Disk
 from gnt_storage.survey.taking import Told
+from gnt_storage.volumes import NOBODY
 
 VOLUME = "volume"
 HALF_MADE = "half-made volume"
@@ -25,8 +26,6 @@ MISSING = "disk without a volume"
 ATTACHMENT = "attachment"
 SESSION = "iSCSI session"
 HOLDER = "holder"
-NOBODY = "-"
-"""The cluster of volumes that were made where there is no Ganeti."""
 
 
 class NotAnOrphan(Refused):
@@ -58,15 +57,17 @@ def find(disks: Mapping[str, Disk], told: Sequence[Told]) -> Iterator[Orphan | F
     ``disks`` are Ganeti's, by volume; ``told`` is what the nodes told of their attachments. A pool or node
     that does not answer is a Failure; nothing is concluded from its silence.
     """
+    known: set[str] = set()
     seen: set[str] = set()
     silent: set[str] = set()
     for provider, pool, backend in _pools():
+        known.add(provider)
         if isinstance(backend, ExtStorageError):
             silent.add(provider)
             yield Failure(provider, pool, backend.status, str(backend))
             continue
         try:
-            names = worker.run(_listing(backend), provider, float(backend.pool["timeout"]), _ignore)
+            names = worker.run(_listing(backend), provider, backend.pool["timeout"])
         except ExtStorageError as error:
             silent.add(provider)
             yield Failure(provider, pool, error.status, str(error))
@@ -76,15 +77,10 @@ def find(disks: Mapping[str, Disk], told: Sequence[Told]) -> Iterator[Orphan | F
             if name not in seen:
                 yield from _of_volume(provider, backend, name, disks)
         seen.update(names)
-    known = {provider for provider, _, _ in _pools()}
     for disk in disks.values():
         if disk.volume not in seen and disk.provider in known and disk.provider not in silent:
             yield Orphan(MISSING, disk.volume, disk.provider, "", disk.node, _why_missing(disk))
     yield from _attachments(disks, told)
-
-
-def _ignore(pool: str) -> None:
-    pass
 
 
 def _listing(backend: Backend) -> Callable[[Deadline, Callable[[str], None]], list[str]]:

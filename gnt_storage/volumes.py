@@ -121,11 +121,7 @@ def _in_pool(provider: Provider, pool: str, look: Callable[[Backend], Iterator[s
         asking(pool)
         return list(look(backend))
 
-    return worker.run(work, provider.name, backend.pool["timeout"], _ignore)
-
-
-def _ignore(pool: str) -> None:
-    pass
+    return worker.run(work, provider.name, backend.pool["timeout"])
 
 
 # --- what is known ----------------------------------------------------------------------------------
@@ -150,7 +146,7 @@ def tell(volume: str, provider: str | None) -> Told:
             return [str(error.fields["pool"]), json.dumps({"name": volume, "state": HALF_MADE})]
         return [backend.pool.name, json.dumps(_of_volume(backend, there))]
 
-    pool, line = worker.run(work, found.name, _seconds(found), _ignore)
+    pool, line = worker.run(work, found.name, _seconds(found))
     return _told(found.name, pool, line, known_to_ganeti())
 
 
@@ -235,7 +231,7 @@ def has(provider: Provider, volume: str) -> bool:
             return []
         return ["there"]
 
-    return bool(worker.run(work, provider.name, _seconds(provider), _ignore))
+    return bool(worker.run(work, provider.name, _seconds(provider)))
 
 
 def _workflow(
@@ -256,7 +252,7 @@ def _seconds(provider: Provider) -> float:
 def act(provider: Provider, action: str, variables: Mapping[str, str]) -> list[str]:
     """Do what a provider's script does, with the same locks and errors; returns what it would print."""
     request = Request(action, variables)
-    return script.perform(request, provider.name, lambda: provider, _ignore)
+    return script.perform(request, provider.name, lambda: provider)
 
 
 def release(volume: str, name: str | None, node: str, even_if_alive: bool) -> list[str]:
@@ -280,4 +276,4 @@ def release(volume: str, name: str | None, node: str, even_if_alive: bool) -> li
                 freed.append("attached")
             return freed
 
-    return worker.run(work, provider.name, _seconds(provider), _ignore)
+    return worker.run(work, provider.name, _seconds(provider))

@@ -35,7 +35,6 @@ PORT = 16022
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:,/@+%-]*", re.ASCII)
 WITH_BLANKS = re.compile(r"[A-Za-z0-9 ._:,/@+%-]*", re.ASCII)
 FIRST_ERROR = 0x80000000
-NOTHING_DONE = 1
 PENDING, ABANDONED, NOTHING_FOUND = 2, 3, 4
 NOT_FOUND_NAMES = re.compile(r"Cliq(Volume|Snapshot|Server|Object)NotFound|CliqNothingFound")
 NOT_FOUND_WORDS = re.compile(r"(volume|snapshot|server) '(?P<name>[^']*)' (was )?not found\.?", re.IGNORECASE)

@@ -13,7 +13,7 @@ import os
 import struct
 
 from extstorage_common import guests
-from extstorage_common.blockdevices import answers_read, content, ioctl, size, sysfs, users
+from extstorage_common.blockdevices import answers_read, content, ioctl, is_unchanged, size, sysfs, users
 from extstorage_common.connectors.block import BlockConnector
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import DeviceBusy, NodeUnfit, SystemRefused, TimedOut, WrongDevice
@@ -174,7 +174,7 @@ def _release(device: str, identity: Sequence[tuple[str, str]]) -> bool:
     """
     fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
     try:
-        if not _is(identity):
+        if not is_unchanged(identity):
             return True
         fcntl.ioctl(fd, LOOP_CLR_FD)
     except OSError as error:
@@ -182,20 +182,16 @@ def _release(device: str, identity: Sequence[tuple[str, str]]) -> bool:
             raise SystemRefused(what=f"releasing {device}", reason=error.strerror) from error
     finally:
         os.close(fd)
-    if not _is(identity):
+    if not is_unchanged(identity):
         return True
     _clear_autoclear(device, identity)
     return False
 
 
-def _is(identity: Sequence[tuple[str, str]]) -> bool:
-    return all(content(file) == expected for file, expected in identity)
-
-
 def _clear_autoclear(device: str, identity: Sequence[tuple[str, str]]) -> None:
     fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
     try:
-        if not _is(identity):
+        if not is_unchanged(identity):
             return
         status = bytearray(INFO.size)
         fcntl.ioctl(fd, LOOP_GET_STATUS64, status)
