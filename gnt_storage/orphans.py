@@ -123,7 +123,7 @@ def _of_volume(
     try:
         volume = backend.get_volume(name)
         told = backend.describe(volume)
-        holders = backend.read_holders(volume).entries
+        nodes = [holder.node for holder in backend.read_holders(volume).entries]
     except VolumeIncomplete as error:
         yield orphan(HALF_MADE, f"its creation by {error.fields['maker']} did not finish", removable=True)
         return
@@ -132,26 +132,24 @@ def _of_volume(
     except ExtStorageError as error:
         yield Failure(provider, pool, error.status, f"{name}: {error}")
         return
-    for holder in holders:
-        if holder.node not in paths.ssconf("node_list"):
-            reason = (
-                f"held by {holder.node}, which is not in the cluster: gnt-storage node forget {holder.node}"
-            )
+    for node in nodes:
+        if node not in paths.ssconf("node_list"):
+            reason = f"held by {node}, which is not in the cluster: gnt-storage node forget {node}"
             yield orphan(HOLDER, reason)
     if name in disks or told.get("cluster", NOBODY) not in (NOBODY, paths.cluster_name()):
         return
-    origin = backend.origin(volume)
-    if origin in disks:
+    if backend.origin(volume) in disks:
         return  # a snapshot of a backup that runs, or was left by one: the next one replaces it
-    in_use = [f"open on {holder.node}" for holder in holders]
+    in_use = [f"open on {node}" for node in nodes]
     in_use += [f"attached on {node}" for node in told.get("attached", "").split()]
+    yield orphan(VOLUME, _why_unknown(told, in_use), removable=not in_use)
+
+
+def _why_unknown(told: Mapping[str, str], in_use: Sequence[str]) -> str:
     reason = "Ganeti does not know it"
     if told.get("cluster", NOBODY) == NOBODY:
         reason += ", and it does not say whose it is"
-    if in_use:
-        yield orphan(VOLUME, f"{reason}; it is {', '.join(in_use)}")
-    else:
-        yield orphan(VOLUME, reason, removable=True)
+    return f"{reason}; it is {', '.join(in_use)}" if in_use else reason
 
 
 def _why_missing(disk: Disk) -> str:
@@ -171,17 +169,21 @@ def _attachments(disks: Mapping[str, Disk], told: Sequence[Told]) -> Iterator[Or
             continue
         for volume, provider, _ in one.document["attachments"]:
             disk = disks.get(volume.removesuffix(".snap"))
-            way = f"there, VOL_NAME={volume} and its provider's detach remove it"
+            way = f"to remove it, call there: gnt-storage volume detach {volume}"
             if disk is None:
                 reason = f"Ganeti does not know the volume; {way}"
             elif disk.instance and disk.node != one.node.name:
-                reason = f"its instance {disk.instance} is on {disk.node}; unless it is just migrating, {way}"
+                reason = (
+                    f"its instance {disk.instance} is on {disk.node}; {way} (unless it is just migrating)"
+                )
             else:
                 continue
             yield Orphan(ATTACHMENT, volume, provider, "", one.node.name, reason)
         for target in one.document.get("targets", ()):
-            way = f"iscsiadm -m node -T {target} --logout, then with -o delete"
-            reason = f"no attachment needs it; there, {way}, ends and forgets it"
+            node = f"iscsiadm -m node -T {target}"
+            reason = (
+                f"no attachment needs it; to end and forget it, call there: {node} --logout; {node} -o delete"
+            )
             yield Orphan(SESSION, target, "-", "", one.node.name, reason)
 
 

@@ -57,45 +57,58 @@ Problem = tuple[str, str, str]
 
 def _alone(told: Told) -> Iterator[Problem]:
     document = told.document or {}
+    yield from _logs(document["logs"])
+    yield from _clock(told)
+    yield from _configuration(document)
+    yield from _activated(document)
     if not document["providers"]:
         yield ERROR, NODE, "no provider is installed"
-    if not document["logs"]["there"]:
+    used: dict[str, str] = {}
+    for entry in document["providers"]:
+        name, path = entry["name"], entry["path"]
+        if name in used:
+            yield ERROR, name, f"{path} is never used, since {used[name]} comes first"
+            continue
+        used[name] = path
+        for severity, text in _of_provider(entry):
+            yield severity, name, text
+
+
+def _logs(logs: Mapping[str, Any]) -> Iterator[Problem]:
+    """Ganeti's directory of logs, which it neither makes nor clears."""
+    if not logs["there"]:
         yield (
             ERROR,
             NODE,
-            (
-                "/var/log/ganeti/extstorage is not there, so Ganeti can run no script but attach; "
-                "make it: mkdir -p -m 750 /var/log/ganeti/extstorage"
-            ),
+            "/var/log/ganeti/extstorage is not there, so Ganeti can run no script but attach; "
+            "make it: mkdir -p -m 750 /var/log/ganeti/extstorage",
         )
-    elif (days := document["logs"]["oldest"]) > LOG_DAYS:
+    elif (days := logs["oldest"]) > LOG_DAYS:
         oldest = f"the oldest is {days} days old: is systemd-tmpfiles-clean.timer, or cron, running?"
         yield ERROR, NODE, f"nothing deletes Ganeti's old files in /var/log/ganeti/extstorage; {oldest}"
+
+
+def _clock(told: Told) -> Iterator[Problem]:
     if told.earlier > CLOCK_SECONDS or told.later < -CLOCK_SECONDS:
         off = told.earlier if told.earlier > 0 else told.later
         way = "ahead of" if off > 0 else "behind"
         yield ERROR, NODE, f"its clock is {abs(off):.0f} s {way} this node's; let NTP set it"
+
+
+def _configuration(document: Mapping[str, Any]) -> Iterator[Problem]:
     for file, (mode, owner) in document["configuration"].items():
         if owner or int(mode, 8) & 0o022:
             yield ERROR, NODE, f"{file} can be changed by others than root (owner {owner}, mode {mode})"
-    for volume, provider, holder in document["activated"]:
-        text = f"this node itself uses what a guest has on {volume}, as {holder}"
+
+
+def _activated(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """What is inside guests' disks must not be in use on the node."""
+    for volume, provider, user in document["activated"]:
+        text = f"this node itself uses what a guest has on {volume}, as {user}"
         advice = (
             "deactivate it (vgchange -an, mdadm --stop) and have lvm.conf's global_filter refuse such disks"
         )
         yield ERROR, provider, f"{text}; {advice}"
-    used: dict[str, str] = {}
-    for entry in document["providers"]:
-        if entry["name"] in used:
-            yield (
-                ERROR,
-                entry["name"],
-                f"{entry['path']} is never used, since {used[entry['name']]} comes first",
-            )
-            continue
-        used[entry["name"]] = entry["path"]
-        for severity, problem in _of_provider(entry):
-            yield severity, entry["name"], problem
 
 
 def _of_provider(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
