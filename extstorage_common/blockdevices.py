@@ -64,8 +64,8 @@ def ioctl(device: str, request: int, argument: Any = 0) -> int:
 def flush(device: str) -> None:
     """Write what this node caches of the device. Raises SystemRefused.
 
-    It is opened to be read, which is enough: after a writer udev looks into the device again, and whoever
-    wants to release it next would find it busy.
+    The device is opened only for reading, which is enough for that. When a writer closes a device, udev looks
+    into it once more, and whoever wants to release it next finds it busy.
     """
     try:
         fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
@@ -100,7 +100,7 @@ def answers_read(device: str) -> bool:
 
 
 def users(device: str, *past_it: str) -> list[str]:
-    """What on this node has the device open, or a file that leads past it: processes, mounts, devices."""
+    """What on this node has the device open, or a path ``past_it``: processes, mounts, other devices."""
     found = _processes_with_open({device, *past_it} - {""})
     if device:
         holders = os.path.join(sysfs(device), "holders")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may sleep in the kernel for long, done by a child process that can be left behind.
+"""Work that may sleep in the kernel for long, done by a child process that can be left behind.
 
 Reading from or flushing a disk whose storage is away lasts until the kernel gives the disk up, minutes
 perhaps, and no signal ends it.

@@ -218,8 +218,8 @@ COMMON_OPTIONS = (
         "controller",
         Host(),
         "",
-        "the machine that manages the pool, if this node may not: it is asked over SSH, and its own "
-        "configuration says the options of the backend",
+        "the machine that manages the pool, where this node may not: it is asked over SSH, and the backend's "
+        "options are in its configuration",
     ),
     Option("controller_user", User(), "root", "the user to log in as on the controller"),
     Option("controller_port", Port(), "22", "the port of the controller's SSH server"),
@@ -237,7 +237,7 @@ TRANSCRIPT = Option(
     "transcript",
     YesNo(),
     "no",
-    "write what is said to the storage, and what it answers, to <provider>.transcript.log, without secrets",
+    "write what is sent to the storage, and what it answers, to <provider>.transcript.log, without secrets",
 )
 """For storage that is reached over a network."""
 
@@ -246,7 +246,7 @@ BACKEND_KEY = "backend"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Half a sentence that names what was probably meant, or else all there is."""
+    """The end of a sentence: what was probably meant, or else all that there is."""
     import difflib
 
     names = sorted(known)
@@ -259,8 +259,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
 class Pool:
     """One place where volumes live: a section of the configuration.
 
-    ``pool["timeout"]`` is an option's value; ``chosen`` are the parameters of the disk that is to be
-    made, as they were said.
+    ``pool["timeout"]`` is an option's value; ``chosen`` are the parameters of a disk that is to be made,
+    as text, which a controller is sent.
     """
 
     chosen: Mapping[str, str] = {}
@@ -278,8 +278,8 @@ class Pool:
 class Configuration:
     """What one provider's file says, as text; :meth:`pool` gives it meaning.
 
-    ``file`` need not exist: then there is one pool, ``default``, with every option at its default, unless
-    ``needs_file``: the backend's word that there is no pool without.
+    ``file`` need not exist. Without it there is one pool, ``default``, with every option at its default; or
+    none, where the backend ``needs_file`` because some of its options have no default.
     """
 
     needs_file = False
@@ -320,8 +320,8 @@ class Configuration:
         """The pool ``name``, its values parsed by ``table``.
 
         ``defaults`` are the backend's values for a provider without any configuration. Where a pool
-        has a controller, the backend's options need not be said but there. Raises PoolNotFound,
-        BadOption, MissingOption.
+        has a controller, only the controller's own configuration must have the backend's options.
+        Raises PoolNotFound, BadOption, MissingOption.
         """
         if name not in self.pool_names():
             raise PoolNotFound(pool=name, nearest=nearest(name, self.pool_names()))
@@ -344,8 +344,8 @@ class Configuration:
     def check_names(self, table: Sequence[Option]) -> None:
         """Raise UnknownOption for the first option of the file that is not in ``table``.
 
-        Only ``create`` and ``verify`` ask this: a slip of the pen in the file must not make an
-        attach fail, since Ganeti takes that for a volume that is gone.
+        Only ``create`` and ``verify`` call this: a typing error in the file must not make an attach
+        fail, since Ganeti takes that for a volume that is gone.
         """
         known = [option.name for option in table] + [BACKEND_KEY]
         for name, section in self.sections.items():

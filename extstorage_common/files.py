@@ -22,7 +22,11 @@ _AWAY = frozenset({errno.ESTALE, errno.EIO, errno.ENOTCONN, errno.ETIMEDOUT, err
 
 
 class Refusals:
-    """A block in which an OSError becomes a sentence: unreachable, full, or refused while ``what``."""
+    """A block in which an OSError becomes an error of ours.
+
+    With a ``pool`` named it is PoolUnreachable; else, by the error's number, PoolUnreachable, StorageFull, or
+    SystemRefused for ``what`` was being done.
+    """
 
     def __init__(self, what: str, pool: str) -> None:
         self.what = what

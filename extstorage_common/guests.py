@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of this node's disks are guests', for a udev rule of ours: what is inside is never activated here.
+"""Which of this node's disks are guests', for a udev rule of ours: the node must not use what is inside.
 
 A file is made before the disk appears, with what is known of it then: the address of a SCSI disk
 (``2:0:0:0``), the UUID of a map (``mpath-36001405...``), an image's id (``rbd-10ab...``), the name of a loop
@@ -29,7 +29,7 @@ def unmark(name: str) -> None:
 
 
 def unmark_all(prefix: str) -> None:
-    """Tell udev that all disks are gone whose names begin so, and those that never came."""
+    """Tell udev that all disks whose names begin so are gone, or never came."""
     directory = _path("")
     for name in os.listdir(directory) if os.path.isdir(directory) else []:
         if name.startswith(prefix):

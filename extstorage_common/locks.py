@@ -18,7 +18,7 @@ class Lock:
     """Hold the lock ``name`` (a volume's name) while in the block; its file says who does what.
 
     Raises LockBusy when the deadline passes first. The kernel frees the lock of a process that dies.
-    (A class, since importing contextlib would cost as much as the interpreter.)
+    (Not a generator with ``contextlib``, whose import would cost as much as starting the interpreter.)
     """
 
     def __init__(self, name: str, doing: str, deadline: Deadline) -> None:

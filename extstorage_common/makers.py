@@ -19,7 +19,10 @@ CLOCK_SKEW = 60
 
 
 def this_process(node: str, deadline: Deadline, *more: tuple[str, str]) -> Record:
-    """The mark of this process, which will have ended at the deadline; ``more`` lines may help its heir."""
+    """The mark of this process, which will have ended at the deadline.
+
+    ``more`` lines are for whoever cleans up after it.
+    """
     lines = [
         ("node", node),
         ("boot", paths.boot_id()),
@@ -33,7 +36,7 @@ def this_process(node: str, deadline: Deadline, *more: tuple[str, str]) -> Recor
 
 
 def is_alive(maker: Record, node: str) -> bool:
-    """Whether the maker may still be at work, as seen from ``node``; one without lines is not."""
+    """Whether the maker may still be at work, as seen from ``node``; an unknown one (no lines) is not."""
     if not maker.lines:
         return False
     home = maker.get("node")

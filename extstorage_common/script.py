@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def main(directory: str, action: str, arguments: Sequence[str]) -> int:
     """Run ``action`` of the provider in ``directory`` (as it was called) for the environment's request."""
     started = time.monotonic()
-    # No call lives long enough to gain by it.
+    # Collecting garbage would cost more time than any call lives.
     gc.disable()
     directory = os.path.abspath(directory)
     # A provider's directory can be on a share that is to be unmounted some day.
@@ -56,11 +56,11 @@ def main(directory: str, action: str, arguments: Sequence[str]) -> int:
 
 
 START_SECONDS = 50.0
-"""For the configuration, which says how long the call itself may last."""
+"""For reading the configuration, which then says how long the call may last."""
 
 
 class _Call:
-    """One call, and what can be said of it at any moment."""
+    """One call, and what is known of it for a sentence or the log at any moment."""
 
     def __init__(self, directory: str, action: str) -> None:
         self.directory = directory

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The controller's side: requests of one node, each a line of JSON, are done by the pool's backend.
 
-Which node asks, for which cluster, and which pools it may use say the arguments of the executable
-``controller``, which stand in the line of authorized_keys for that node's key. Nothing of a request
-can change them, so no node can speak for another, or touch another pool. What ``wire.py`` says is
-what goes over the line.
+Which node asks, for which cluster, and which pools it may use is told by the arguments of the executable
+``controller``, which stand in the line of authorized_keys for that node's key. Nothing in a request
+can change them, so no node can speak for another, or touch another pool. ``wire.py`` has the protocol.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 MAX_REQUEST = 1 << 20
 GRACE = 5
-"""Seconds after its deadline when a call that still goes on is ended."""
+"""Seconds after its deadline at which a call that still goes on is ended."""
 
 
 class PoolForbidden(Refused):
@@ -291,7 +290,7 @@ CHANGING = frozenset(
         "fence",
     }
 )
-"""Those that no two nodes may do to one volume at once."""
+"""Those that change a volume, and so are done by one node at a time."""
 
 ACTIONS = {
     "create_volume": "create",

@@ -9,7 +9,7 @@ The controller speaks first, then one answer follows each request, until the nod
     {"result": {"~": "Volume", "name": "f7c1.ext.disk0", "size": 1073741824}}
 
 An answer with ``error`` instead of ``result`` is raised again on the node, as the same class with the
-same fields. A node that has no greeting yet has sent nothing, so it may try again.
+same fields. A node sends nothing before it has the greeting, so until then it may simply try again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TAG = "~"
 
 
 class BadMessage(BadRequest):
-    template = "what came is no message of this protocol: {reason}"
+    template = "what was received is no message of this protocol: {reason}"
 
 
 class QuietNeeded(ExtStorageError):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Work = Callable[[Deadline, Asking], list[str]]
 
 GRACE = 1.0
-"""Seconds that the child gets beyond the deadline, to say itself what it was waiting for."""
+"""Seconds beyond the deadline in which the child can still say what it was waiting for."""
 RESPITE = 10.0
 """Seconds for which a pool that has just timed out is left alone: Ganeti asks disk after disk."""
 SIGKILL = 9
@@ -53,7 +53,7 @@ def run(work: Work, provider: str, seconds: float, asking: Asking = nobody_liste
     """Let a child do ``work`` within ``seconds``; returns its lines for stdout.
 
     A child that restarts its deadline has the new time. ``work`` names each pool to its ``asking`` before it
-    asks that pool anything: one that has just timed out is refused there, else our ``asking`` is told.
+    asks that pool anything: our ``asking`` hears of it, and a pool that has just timed out is refused.
 
     Raises what the child raised (as FromWorker), TimedOut, Interrupted, and Unforeseen for a child that left
     without an answer.
@@ -86,7 +86,7 @@ class _Parent:
         self.has_ended = False
 
     def wait(self) -> list[str]:
-        """What the child said; its exit is not waited for, which takes long with a storage's libraries."""
+        """What the child said. Its exit is not waited for: a storage's libraries take their time over it."""
         text = b""
         while not self.has_ended and (chunk := self._chunk()):
             text += chunk
@@ -140,7 +140,7 @@ class _Parent:
 
 
 class _ToldDeadline(Deadline):
-    """A deadline of which the parent is told."""
+    """A deadline that tells the parent when it is begun anew."""
 
     def __init__(self, seconds: float, tell: Callable[[str, str], None]) -> None:
         super().__init__(seconds)

@@ -122,7 +122,10 @@ class Backend(ABC):
     CAPABILITIES: ClassVar[Capabilities]
 
     def __init__(self, pool: Pool, node: str, deadline: Deadline) -> None:
-        """Asks nothing, and does with no option said: so it is made on a node of a pool with a controller."""
+        """Asks the storage nothing, and reads no option that must be set.
+
+        Where a pool has a controller, the nodes make one, too, but their configuration lacks these options.
+        """
         self.pool = pool
         self.node = node
         self.deadline = deadline
@@ -152,7 +155,7 @@ class Backend(ABC):
 
     @abstractmethod
     def prepare_pool(self) -> None:
-        """Called before a volume is made: the place for what may come into being by itself."""
+        """Make what of the pool may come into being with its first volume; called before each is made."""
 
     @abstractmethod
     def pool_uuid(self) -> str:
@@ -220,7 +223,7 @@ class Backend(ABC):
             >>> backend.extend_volume(volume, 2048).size
             2147483648
 
-        Raises NoSpace, and the volume is as it was then; Unreachable, Refused.
+        Raises NoSpace (the volume is then as it was), Unreachable, Refused.
         """
 
     @abstractmethod
@@ -294,9 +297,9 @@ class Backend(ABC):
         """
 
     def note_connected(self, volume: Volume, connector: Mapping[str, str]) -> None:  # noqa: B027
-        """Called once the volume is connected, for a storage that then knows more of the attachment.
+        """Called once the volume is connected, when more can be noted of the attachment at the storage.
 
-        ``connector`` has what :meth:`Connector.device_properties` told of the device, too.
+        ``connector`` also has what :meth:`Connector.device_properties` told of the device.
         """
 
     @abstractmethod
@@ -331,7 +334,7 @@ class Backend(ABC):
     def forget_node(self, node: str, dry_run: bool) -> list[str]:
         """Remove what the pool itself, beside its volumes, keeps of a node that left the cluster.
 
-        An entry of an access list, say, or of a host group; returns what it was, in words::
+        An entry of an access list, say, or of a host group. Returns what it was, in words::
 
             >>> backend.forget_node("node2.example.com", dry_run=True)
             ['host group node2']
@@ -386,7 +389,7 @@ class Backend(ABC):
     def holder_address(self, volume: Volume, connector: Mapping[str, str]) -> str:
         """What :meth:`fence` will need to know of this node's opening; ``-`` for nothing.
 
-        ``connector`` has what :meth:`Connector.device_properties` told of the device, too.
+        ``connector`` also has what :meth:`Connector.device_properties` told of the device.
         """
         return "-"
 

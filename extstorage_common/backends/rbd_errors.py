@@ -14,7 +14,7 @@ class OriginForbidden(BadRequest):
 
 
 class OriginTooLarge(BadRequest):
-    template = "{origin} has {origin_size} MiB, more than the {size} MiB that the volume shall have"
+    template = "{origin} has {origin_size} MiB, more than the {size} MiB that the volume is to have"
 
 
 class ForeignImage(NotFound):

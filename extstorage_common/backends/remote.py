@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pool whose storage only its controller may reach: every call goes there.
 
-The controller has a configuration of its own, which says what the pool really is; of this node's
-counts what bounds a call, and how the controller is reached. What a call may do there is limited by
-the controller, not here.
+The controller has a configuration of its own, which says what the pool really is. Of this node's
+configuration only two things count: how long a call may last, and how the controller is reached. What a
+call may do there is limited by the controller, not here.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ RETURN_SECONDS = 5.0
 def is_alive(has_session: Callable[[], bool], looks: Iterable[object]) -> bool:
     """Whether an initiator has a session, or gets it again.
 
-    ``has_session`` is asked once a look. The looks end when the storage must have noticed a dead initiator,
-    plus ``RETURN_SECONDS``: it is dead if it had no session for so long, at any time until then.
+    ``has_session`` is asked at each of the ``looks``, which must go on for ``RETURN_SECONDS`` longer than the
+    storage needs to notice a dead initiator. It is dead if it had no session for ``RETURN_SECONDS`` in a row.
     """
     away: float | None = None
     for _ in looks:

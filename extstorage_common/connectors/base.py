@@ -44,8 +44,8 @@ class Connector(ABC):
     def get_connector_properties(self) -> dict[str, str]:
         """What a backend must know of this node to export a volume to it.
 
-        An iSCSI connector gives ``{"initiator": "iqn....", "boot": "..."}``, where ``boot`` is another one
-        after each start of the node, with which its sessions ended; one that needs nothing gives ``{}``.
+        An iSCSI connector gives ``{"initiator": "iqn....", "boot": "..."}``; ``boot`` differs after each
+        start of the node, which ended its sessions. A connector of which nothing must be known gives ``{}``.
         """
 
     def kept(self, data: Mapping[str, Any]) -> dict[str, str]:
@@ -53,7 +53,7 @@ class Connector(ABC):
         return {key: str(data[key]) for key in self.KEEP}
 
     def device_properties(self, device: str) -> dict[str, str]:
-        """What a backend may want to know of a connected device: how the storage calls this connection.
+        """What a backend may want to know of a connected device: what the storage calls this connection.
 
         >>> connector.device_properties("/dev/rbd0")
         {"client": "192.0.2.11:0/1407434398"}
@@ -64,9 +64,9 @@ class Connector(ABC):
     def connect_volume(self, data: Mapping[str, Any], known: str, remember: Callable[[str], None]) -> str:
         """Make the device of a volume appear, and return it (``/dev/loop3``, or ``NO_DEVICE``).
 
-        ``known`` is the device that an earlier, interrupted call remembered (or ``""``): if it is
-        this volume's, it is taken. ``remember`` must be called with the device *before* it comes
-        into being, where its name is known then::
+        ``known`` is the device that an earlier, interrupted call remembered (or ``""``); if it is this
+        volume's, it is used. ``remember`` must be called with the device, *before* it comes into being
+        if its name is known by then::
 
             >>> data = {"path": "/srv/pool/v1/disk", "size": 16777216}
             >>> connector.connect_volume(data, "", remember)
@@ -91,17 +91,16 @@ class Connector(ABC):
         """
 
     def cleanup_connection(self, kept: Mapping[str, str]) -> None:  # noqa: B027
-        """Undo what ``connect_volume`` did that is no device, or where the device is gone.
+        """Undo what else ``connect_volume`` did, when there is no device (any more) to disconnect.
 
-        Called when there is no device to disconnect; for connectors whose way to the storage is a
-        thing of its own, like a session. Raises DeviceBusy.
+        For connectors that make more than a device: a session with the storage, say. Raises DeviceBusy.
         """
 
     def abandon(self, kept: Mapping[str, str], device: str) -> bool:
         """Give up a device that is in use, since its storage serves this node no more.
 
-        What waits for the storage fails then, instead of later. Returns whether that was done: a device that
-        may still answer is left alone, and where waiting ends by itself nothing needs to be done.
+        What waits for the storage then fails at once. Returns whether this was done: a device that may still
+        answer is left alone, and nothing needs to be done where the waiting ends by itself.
         """
         return False
 
@@ -130,7 +129,8 @@ class Connector(ABC):
     def gone(self, device: str) -> list[tuple[str, str]]:
         """Files of sysfs, and what each ends with once the volume was deleted under ``device``.
 
-        Where the kernel tells; a warm attach then leaves the answer to the storage::
+        None where the kernel does not tell. A warm attach that finds one of them leaves the answer to the
+        storage::
 
             [("/sys/block/loop3/loop/backing_file", " (deleted)")]
         """
@@ -150,7 +150,7 @@ class Connector(ABC):
 
     @abstractmethod
     def users(self, kept: Mapping[str, str], device: str) -> list[str]:
-        """What on this node has the device, or the volume past it, open.
+        """What on this node has the device open, or the volume without it (a file, by its path).
 
             >>> connector.users({"path": "/srv/pool/v1/disk"}, "/dev/loop3")
             ['qemu-system-x86 (process 123)', 'mounted on /mnt']

@@ -60,8 +60,8 @@ class LoginRefused(Refused):
 
 class LoginFailed(Refused):
     template = (
-        "the login to target {target} at {portal} failed: {reason}; if target and node do not trust each "
-        "other, their secrets differ"
+        "the login to target {target} at {portal} failed: {reason}; where target and node do not trust each "
+        "other, their secrets differ: attach again"
     )
 
 

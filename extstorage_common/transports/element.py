@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Element API of SolidFire clusters: JSON-RPC over HTTPS, one connection for all that a script asks.
 
-Errors have one code and many names, so names are what is looked at. Some go by, and are waited out, as is a
-server that is just away for a moment. A call whose answer got lost may have been done: most methods can be
-called again without harm, for those of ``ONCE`` the caller has to look (:class:`AnswerLost`).
+All errors have the same code, so they are told apart by name. Some pass, and are waited out, as is a server
+that is away for a moment. A call whose answer got lost may have been done: most methods can be called again
+without harm, but for those in ``ONCE`` the caller has to look (:class:`AnswerLost`).
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class Element:
             yield
 
     def _pauses(self, method: str) -> Iterator[None]:
-        """Let a call be tried, with pauses between. Raises TimedOut before the first alone."""
+        """Yield for each try of a call, with pauses between. Raises TimedOut, before the first one only."""
         import time
 
         pause = FIRST_PAUSE
@@ -181,7 +181,7 @@ class Element:
         return result
 
     def _post(self, method: str, body: str) -> Object:
-        """Send it; what comes back, if that is the API's. The names of requests' errors are its own."""
+        """Send a request; returns the API's answer to it."""
         if self._session is None:
             self._session = _session(self.login)
         from requests import exceptions
@@ -226,7 +226,7 @@ class Element:
 
 
 def once(make: Callable[[], Any], find: Callable[[], Any]) -> Any:
-    """What ``make`` makes; where its answer got lost ``find`` looks whether it did, else it is made again."""
+    """What ``make`` makes. Where its answer got lost, ``find`` looks for it first."""
     for _ in range(3):
         try:
             return make()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 SIGTERM, SIGKILL = 15, 9
 IGNORED_BY_PYTHON = (13, 25)
-"""SIGPIPE and SIGXFSZ, which commands want to be as they are by default."""
+"""SIGPIPE and SIGXFSZ, which commands expect to find at their defaults."""
 GRACE = 2.0
 """Seconds that a command gets to end by itself when it is told to."""
 
@@ -45,8 +45,8 @@ def run(
 ) -> Ended:
     """Run a command to its end; it inherits no descriptor. Raises NodeUnfit (not installed), TimedOut.
 
-    What it reads and writes are files in memory: a daemon that it leaves behind keeps nobody waiting.
-    (Importing subprocess would cost as much as the interpreter.)
+    What it reads and writes are files in memory, so a daemon that it leaves behind keeps nobody waiting.
+    (Importing subprocess would cost as much as starting the interpreter.)
     """
     streams = [os.memfd_create(name) for name in ("stdin", "stdout", "stderr")]
     try:
@@ -114,7 +114,7 @@ def _ends(process: int, seconds: float) -> bool:
 
 
 def _end(process: int) -> None:
-    """Ask the command to end, then make it; one that sleeps in the kernel is left behind."""
+    """Ask the command to end, then force it; one that sleeps in the kernel is left behind."""
     for signal in (SIGTERM, SIGKILL):
         os.killpg(process, signal)
         if _ends(process, GRACE):

@@ -54,7 +54,7 @@ class ControllerKeyUnknown(Unreachable):
 class ControllerKeyChanged(Unreachable):
     template = (
         "controller {host} has another host key than {known_hosts} says; "
-        "if it was installed anew put its new key there, else somebody stands between"
+        "if it was reinstalled, put its new key there; if not, somebody may be intercepting the connection"
     )
 
 
@@ -73,7 +73,7 @@ class ControllerUnfit(Unreachable):
 
 
 class ControllerGone(Unreachable):
-    template = "controller {host} was gone before it answered; call again, which finishes what it began"
+    template = "controller {host} was gone before it answered; call again to finish what it began"
 
 
 class Destination:
@@ -88,7 +88,7 @@ class Destination:
 
     @property
     def identity(self) -> str:
-        """A short name for the connection, which every call that can share it comes to."""
+        """A short name for the connection, the same for all calls that can share it."""
         said = "\0".join((self.host, self.user, str(self.port), self.key, self.known_hosts))
         return hashlib.sha256(said.encode()).hexdigest()[:12]
 
@@ -204,7 +204,8 @@ def open_session(destination: Destination, deadline: Deadline) -> tuple[Session,
 def _ensure_master(destination: Destination, deadline: Deadline) -> None:
     """Make the shared connection, unless it is there; while somebody else makes it, wait for that.
 
-    Whoever comes away without one makes a connection of its own. Raises what :func:`_failure` says.
+    If there is none in the end, the session makes a connection of its own. Raises what :func:`_failure`
+    returns.
     """
     if os.path.exists(destination.socket):
         return

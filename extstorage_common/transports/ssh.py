@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands of an appliance over SSH: one connection a call, made at the first command.
 
-Arrays have SSH servers of their own making: some only ask questions instead of taking a password, some
-send no exit status, some write long answers to both streams, some print what nobody asked for. What a
-command line means is the dialect's; here it is text, and its answer three things: exit status, output,
-errors.
+Arrays have SSH servers of their own making: some ask questions instead of taking a password, some send no
+exit status, some write long answers to both streams, some print what nobody asked for. What a command line
+means is known elsewhere; here it is text, and its answer an exit status, output and errors.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ class ArrayKeyUnknown(Unreachable):
 class ArrayKeyChanged(Unreachable):
     template = (
         "{address} has another host key than {known_hosts} says; "
-        "if it was installed anew put its new key there, else somebody stands between"
+        "if it was reinstalled, put its new key there; if not, somebody may be intercepting the connection"
     )
 
 
@@ -81,7 +80,7 @@ class LoginRefused(Unreachable):
 class AnswerLost(Unreachable):
     """The connection ended after a command was sent: it may have had its effect, or not."""
 
-    template = "{address} ended the connection during {doing}; call again, which finishes what it began"
+    template = "{address} ended the connection during {doing}; call again to finish what it began"
 
 
 class NoLogin(ConfigurationError):
@@ -182,7 +181,7 @@ class Shell:
             raise ArrayDown(address=self.address, reason=_reason(error)) from None
 
     def _answer(self, channel: Any, doing: str) -> Answer:
-        """Read both streams as they come: a server that is stuck with one would never end the other."""
+        """Read both streams as they come: a server that is stuck with one never ends the other."""
         output: list[bytes] = []
         errors: list[bytes] = []
         while True:
@@ -256,7 +255,7 @@ class Shell:
         return ways
 
     def _open(self, client: Any) -> Any:
-        """Connect and check the host key; nobody is logged in yet."""
+        """Connect and check the host key, without logging in."""
         import paramiko
 
         client.set_missing_host_key_policy(_refuse(self))
@@ -275,7 +274,7 @@ class Shell:
         except paramiko.BadHostKeyException:
             raise
         except paramiko.SSHException:
-            # Having checked the host key, it complains that it has nothing to log in with.
+            # paramiko has checked the host key, and complains that it has nothing to log in with.
             transport = client.get_transport()
             if transport is None or not transport.is_active():
                 raise
@@ -321,7 +320,7 @@ class Shell:
 
 
 def shell_of_call(pool: Pool, deadline: Deadline, asks: bool = False) -> Shell:
-    """The shell that everybody shares who works on a pool with this deadline, which is a call's."""
+    """A pool's shell for one call, shared by all parts of that call: they have the same deadline."""
     shells = _shells.setdefault(deadline, {})
     if pool.name not in shells:
         shells[pool.name] = Shell(pool, deadline, asks)
