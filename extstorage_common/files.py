@@ -125,16 +125,3 @@ def _copy_range(source: int, target: int, start: int, end: int, deadline: Deadli
         if not copied:
             raise OSError(errno.EIO, "the file ended early")
         start += copied
-
-
-def process_start(pid: int) -> str:
-    """When a process started, in the kernel's ticks since boot; ``""`` if there is none (proc(5)).
-
-    One that ended is none, too, while nobody has waited for it: what a killed call leaves is init's to reap.
-    """
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            words = file.read().rpartition(b")")[2].split()
-        return "" if words[0] in b"ZX" else words[19].decode("ascii")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""

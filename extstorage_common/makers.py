@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import time
 
-from extstorage_common import files, paths
+from extstorage_common import paths
 from extstorage_common.records import Record
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ def this_process(node: str, deadline: Deadline, *more: tuple[str, str]) -> Recor
         ("node", node),
         ("boot", paths.boot_id()),
         ("process", str(os.getpid())),
-        ("started", files.process_start(os.getpid())),
+        ("started", process_start(os.getpid())),
         ("begun", str(int(time.time()))),
         ("until", str(int(time.time() + deadline.left()))),
         *more,
@@ -41,7 +41,7 @@ def is_alive(maker: Record, node: str) -> bool:
         return False
     home = maker.get("node")
     if home == node:
-        return maker.get("boot") == paths.boot_id() and maker.get("started") == files.process_start(
+        return maker.get("boot") == paths.boot_id() and maker.get("started") == process_start(
             int(maker.get("process"))
         )
     if home in paths.offline_nodes():
@@ -54,3 +54,16 @@ def text(maker: Record) -> str:
     if not maker.lines:
         return "a call that was killed"
     return f"process {maker.get('process')} on node {maker.get('node')}"
+
+
+def process_start(pid: int) -> str:
+    """When a process started, in the kernel's ticks since boot; ``""`` if there is none (proc(5)).
+
+    One that ended is none, too, while nobody has waited for it: what a killed call leaves is init's to reap.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            words = file.read().rpartition(b")")[2].split()
+        return "" if words[0] in b"ZX" else words[19].decode("ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -28,7 +28,7 @@ from __future__ import annotations
 import os
 import time
 
-from extstorage_common import files, paths
+from extstorage_common import makers, paths
 from extstorage_common.backends.base import EXCLUSIVE, SHARED, Holder, Holders
 from extstorage_common.errors import BeingMade, Refused
 
@@ -61,14 +61,14 @@ class Maker:
         """This process, which works for ``node`` and will have ended in so many seconds."""
         pid = os.getpid()
         until = int(time.time() + seconds)
-        return cls("/".join((node, paths.boot_id()[:8], str(pid), files.process_start(pid), str(until))))
+        return cls("/".join((node, paths.boot_id()[:8], str(pid), makers.process_start(pid), str(until))))
 
     def is_alive(self, node: str) -> bool:
         """Whether it may still be at work, as far as a process for ``node`` can know."""
         if not (self.until.isdecimal() and self.process.isdecimal()):
             return True
         if self.boot == paths.boot_id()[:8]:
-            return self.start == files.process_start(int(self.process))
+            return self.start == makers.process_start(int(self.process))
         if self.node == node:
             return False
         if self.node in paths.offline_nodes():

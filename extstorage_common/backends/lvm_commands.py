@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 
-from extstorage_common import files, guests, paths
+from extstorage_common import guests, makers, paths
 from extstorage_common.errors import BeingMade, NoSpace, PoolUnreachable, Refused, StorageFull
 from extstorage_common.transports import local
 
@@ -104,7 +104,7 @@ def lv_name(group: str, name: str) -> str:
 def maker_tag(node: str) -> str:
     """The tag of what this process begins to make."""
     pid = os.getpid()
-    return f"{MAKER}={paths.boot_id()}/{pid}/{files.process_start(pid)}/{node}"
+    return f"{MAKER}={paths.boot_id()}/{pid}/{makers.process_start(pid)}/{node}"
 
 
 def maker_text(row: Row) -> str:
@@ -116,7 +116,7 @@ def maker_text(row: Row) -> str:
 def remove_half_made(lvm: Lvm, row: Row) -> None:
     """Remove what a killed call left. Raises BeingMade while its maker lives, which is on this machine."""
     boot, pid, start, _ = row.tags[MAKER].split("/")
-    if boot == paths.boot_id() and start == files.process_start(int(pid)):
+    if boot == paths.boot_id() and start == makers.process_start(int(pid)):
         raise BeingMade(maker=maker_text(row))
     lvm.remove(row.lv)
 

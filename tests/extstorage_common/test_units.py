@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extstorage_common import config, errors, files, paths, records, worker
+from extstorage_common import config, errors, makers, paths, records, worker
 from extstorage_common.backends import file_holders
 from extstorage_common.backends.base import EXCLUSIVE, SHARED, Holder, Holders
 from extstorage_common.deadline import Deadline
@@ -286,10 +286,10 @@ def test_attempts_end_with_the_deadline() -> None:
 
 def test_a_process_that_ended_is_none_also_before_anybody_waits_for_it() -> None:
     process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
-    assert files.process_start(process.pid) != ""
+    assert makers.process_start(process.pid) != ""
     assert process.stdin
     process.stdin.close()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    assert files.process_start(process.pid) == ""
+    assert makers.process_start(process.pid) == ""
     process.wait()
-    assert files.process_start(process.pid) == ""
+    assert makers.process_start(process.pid) == ""
