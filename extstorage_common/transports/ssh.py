@@ -197,10 +197,21 @@ class Shell:
                 break
             self._wait(channel, doing)
         status = channel.recv_exit_status() if channel.exit_status_ready() else -1
-        # paramiko's -1 stands for a status that was never sent.
-        if status == -1 and not channel.get_transport().is_active():
-            raise EOFError
+        if status == -1:  # paramiko's word for a status that was never sent
+            self._prove_connected(channel)
         return Answer(None if status == -1 else status, b"".join(output), b"".join(errors))
+
+    def _prove_connected(self, channel: Any) -> None:
+        """Ask for a channel: an answer that was cut off is none. Raises SSHException, OSError, EOFError.
+
+        A connection that ends closes its channels before it tells paramiko's users that it has ended.
+        """
+        import paramiko
+
+        try:
+            channel.get_transport().open_session(timeout=self.deadline.left()).close()
+        except paramiko.ChannelException:
+            pass  # refused: that is an answer, too
 
     def _wait(self, channel: Any, doing: str) -> None:
         """Wait for more, or for the end. Raises TimedOut, having ended the connection."""

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import paramiko
 import pytest
 
 from extstorage_common.config import Pool
@@ -156,10 +158,30 @@ def test_a_connection_that_ends_may_have_had_its_effect(
     assert shell.run("two", "asking").stdout == b"two\n"
 
 
+def test_the_end_of_a_connection_is_no_answer_either_before_it_is_known(
+    connect: Connect, appliance: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """paramiko's thread closes the channels first, and here gets no further for a while."""
+    unlink: Callable[[paramiko.Channel], None] = vars(paramiko.Channel)["_unlink"]
+
+    def slowly(channel: paramiko.Channel) -> None:
+        unlink(channel)
+        time.sleep(1)
+
+    monkeypatch.setattr(paramiko.Channel, "_unlink", slowly)
+    shell = connect()
+    appliance.fault("cut")
+    with pytest.raises(ssh.AnswerLost):
+        shell.run("one", "asking")
+
+
 def test_no_answer_ends_with_the_deadline(connect: Connect, appliance: Running) -> None:
+    shell = connect()
+    shell.run("one", "connecting")
     appliance.fault("hang")
+    shell.deadline = Deadline(3)
     with pytest.raises(TimedOut, match="asking"):
-        connect(seconds=1).run("one", "asking")
+        shell.run("two", "asking")
 
 
 def test_nobody_listens(connect: Connect) -> None:
