@@ -64,6 +64,7 @@ def run(work: Work, provider: str, seconds: float, asking: Asking = nobody_liste
     if not child:
         os.close(reading)
         _be_child(work, provider, seconds, writing)
+    _lead_a_group(child)  # the child does it, too: whoever comes first
     os.close(writing)
     try:
         return _Parent(child, reading, provider, deadline, asking).wait()
@@ -72,6 +73,13 @@ def run(work: Work, provider: str, seconds: float, asking: Asking = nobody_liste
         raise Interrupted(signal="SIGINT") from None
     finally:
         os.close(reading)
+
+
+def _lead_a_group(child: int) -> None:
+    try:
+        os.setpgid(child, child)
+    except ProcessLookupError:  # it has ended, and somebody above us ignores SIGCHLD
+        pass
 
 
 class _Parent:
@@ -115,10 +123,13 @@ class _Parent:
 
     def _leave_behind(self) -> None:
         os.killpg(self.child, SIGKILL)
-        if self.pool:
-            _note_timeout(self.provider, self.pool)
+        self._note_timeout()
         doing = f"asking pool '{self.pool}'" if self.pool else "working on this node"
         raise TimedOut(seconds=self.deadline.seconds, doing=doing)
+
+    def _note_timeout(self) -> None:
+        if self.pool:
+            _note_timeout(self.provider, self.pool)
 
     def _take(self, kind: str, text: str = "") -> None:
         if kind == "pool":
@@ -130,12 +141,12 @@ class _Parent:
             self.deadline.restart(float(text))
         elif kind == "end":
             self.has_ended = True
+        elif kind == "late":
+            self._note_timeout()
         elif kind == "trace":
             os.write(2, (text + "\n").encode("utf-8", "backslashreplace"))
         elif kind == "error":
             status, _, sentence = text.partition(" ")
-            if int(status) == TimedOut.status and self.pool and not self.deadline.left():
-                _note_timeout(self.provider, self.pool)
             raise FromWorker(int(status), sentence)
 
 
@@ -164,11 +175,15 @@ def _be_child(work: Work, provider: str, seconds: float, pipe: int) -> None:
             tell("pool", pool)
             _refuse_after_timeout(provider, pool)
 
+        deadline = _ToldDeadline(seconds, tell)
         try:
-            for line in work(_ToldDeadline(seconds, tell), asking):
+            for line in work(deadline, asking):
                 tell("out", line)
             tell("end", "")
         except ExtStorageError as error:
+            # Only here it is known: the parent learns late of a deadline that was restarted.
+            if error.status == TimedOut.status and not deadline.left():
+                tell("late", "")
             tell("error", f"{error.status} {error}")
         except Exception as error:
             if os.environ.get("EXTSTORAGE_DEBUG") == "1":

@@ -39,7 +39,7 @@ class Storage:
         self.alive = alive
         self.rivals = rivals
         self.fenced: list[str] = []
-        self.deadline = Deadline(5)
+        self.deadline = Deadline(60)
 
     def read_holders(self, volume: Volume) -> Holders:
         return Holders(self.version, self.entries)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extstorage_common import config, errors, makers, paths, records, worker
+from extstorage_common import config, deadline, errors, makers, paths, records, worker
 from extstorage_common.backends import file_holders
 from extstorage_common.backends.base import EXCLUSIVE, SHARED, Holder, Holders
 from extstorage_common.deadline import Deadline
@@ -172,7 +172,7 @@ def test_worker_returns_lines_and_tells_pools(run_dir: Path) -> None:
         asking("gold")
         return ["one", "two"]
 
-    assert worker.run(work, "file", 5, asked.append) == ["one", "two"]
+    assert worker.run(work, "file", 60, asked.append) == ["one", "two"]
     assert asked == ["gold"]
 
 
@@ -181,7 +181,7 @@ def test_worker_hands_errors_on(run_dir: Path) -> None:
         raise errors.HeldElsewhere(node="n2", mode=EXCLUSIVE, advice="wait")
 
     with pytest.raises(worker.FromWorker, match="node n2 has the volume open") as raised:
-        worker.run(work, "file", 5, lambda pool: None)
+        worker.run(work, "file", 60, lambda pool: None)
     assert raised.value.status == 7
 
 
@@ -191,14 +191,14 @@ def test_worker_that_dies(run_dir: Path) -> None:
         return []
 
     with pytest.raises(errors.Interrupted, match="signal 9"):
-        worker.run(work, "file", 5, lambda pool: None)
+        worker.run(work, "file", 60, lambda pool: None)
 
 
 def test_how_a_worker_ends_that_has_said_all_does_not_matter(
     run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "_exit", lambda status: os.kill(os.getpid(), 9))
-    assert worker.run(lambda deadline, asking: ["one"], "file", 5, lambda pool: None) == ["one"]
+    assert worker.run(lambda deadline, asking: ["one"], "file", 60, lambda pool: None) == ["one"]
 
 
 def test_worker_that_says_nothing(run_dir: Path) -> None:
@@ -206,26 +206,27 @@ def test_worker_that_says_nothing(run_dir: Path) -> None:
         raise SystemExit
 
     with pytest.raises(errors.Unforeseen, match="without an answer"):
-        worker.run(work, "file", 5, lambda pool: None)
+        worker.run(work, "file", 60, lambda pool: None)
 
 
 def test_worker_has_no_descriptor_of_ours(run_dir: Path) -> None:
     def work(deadline: Deadline, asking: worker.Asking) -> list[str]:
         return [os.readlink(f"/proc/self/fd/{fd}") for fd in (0, 1, 2)]
 
-    assert worker.run(work, "file", 5, lambda pool: None) == [os.devnull] * 3
+    assert worker.run(work, "file", 60, lambda pool: None) == [os.devnull] * 3
 
 
-def test_worker_that_sleeps_is_left_behind(run_dir: Path) -> None:
+def test_worker_that_sleeps_is_left_behind(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def work(deadline: Deadline, asking: worker.Asking) -> list[str]:
         asking("gold")
         time.sleep(3600)
         return []
 
     with pytest.raises(errors.TimedOut, match="asking pool 'gold'"):
-        worker.run(work, "file", 0.1, lambda pool: None)
+        worker.run(work, "file", 3, lambda pool: None)
+    monkeypatch.setattr(worker, "RESPITE", 3600)
     with pytest.raises(worker.FromWorker, match="left alone for a moment") as raised:
-        worker.run(work, "file", 5, lambda pool: None)
+        worker.run(work, "file", 60, lambda pool: None)
     assert raised.value.status == 8
     old = time.time() - worker.RESPITE
     os.utime(run_dir / "timed-out/file.gold", (old, old))
@@ -234,10 +235,25 @@ def test_worker_that_sleeps_is_left_behind(run_dir: Path) -> None:
         asking("gold")
         return []
 
-    assert worker.run(asks, "file", 5, lambda pool: None) == []
+    assert worker.run(asks, "file", 60, lambda pool: None) == []
 
 
-def test_a_worker_that_gives_up_by_itself_is_noted_too(run_dir: Path) -> None:
+def test_worker_that_has_not_even_begun_is_left_behind(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it leads its own group: that is the first thing that it does."""
+    setpgid = os.setpgid
+    monkeypatch.setattr(os, "setpgid", lambda pid, group: setpgid(pid, group) if pid else time.sleep(3600))
+    with pytest.raises(errors.TimedOut, match="working on this node"):
+        worker.run(lambda deadline, asking: [], "file", 0, lambda pool: None)
+
+
+def test_a_worker_that_gives_up_by_itself_is_noted_too(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "GRACE", 60)
+    monkeypatch.setattr(worker, "RESPITE", 3600)
+
     def work(deadline: Deadline, asking: worker.Asking) -> list[str]:
         asking("gold")
         for _ in deadline.attempts():
@@ -247,7 +263,25 @@ def test_a_worker_that_gives_up_by_itself_is_noted_too(run_dir: Path) -> None:
     with pytest.raises(worker.FromWorker, match="waiting for the storage"):
         worker.run(work, "file", 0.1, lambda pool: None)
     with pytest.raises(worker.FromWorker, match="left alone for a moment"):
-        worker.run(work, "file", 5, lambda pool: None)
+        worker.run(work, "file", 60, lambda pool: None)
+
+
+def test_a_worker_that_gives_up_before_its_parent_knows_when_is_noted_too(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parent reads late of the deadline that the pool has, and takes it as beginning then."""
+    monkeypatch.setattr(worker, "RESPITE", 3600)
+
+    def work(deadline: Deadline, asking: worker.Asking) -> list[str]:
+        asking("gold")
+        deadline.restart(0.1)
+        for _ in deadline.attempts():
+            pass
+        raise errors.TimedOut(seconds=deadline.seconds, doing="waiting for the storage")
+
+    with pytest.raises(worker.FromWorker, match="waiting for the storage"):
+        worker.run(work, "file", 60, lambda pool: time.sleep(1))
+    assert os.listdir(run_dir / "timed-out") == ["file.gold"]
 
 
 # --- configuration and paths ------------------------------------------------------------------------
@@ -279,9 +313,28 @@ def test_node_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: list
     assert paths.node_name() == expected
 
 
-def test_attempts_end_with_the_deadline() -> None:
+class Clock:
+    """Goes on only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+def test_attempts_end_with_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(deadline, "time", clock)
     assert sum(1 for _ in Deadline(0).attempts()) == 1
-    assert sum(1 for _ in Deadline(0.01).attempts()) > 1
+    assert sum(1 for _ in Deadline(0.004).attempts()) == 4  # after 0, 1, 3 and 4 ms
+    assert sum(1 for _ in Deadline(7).attempts(0.004)) == 4
+    before = clock.seconds
+    assert sum(1 for _ in Deadline(2).attempts()) > 20
+    assert clock.seconds == pytest.approx(before + 2)
 
 
 def test_a_process_that_ended_is_none_also_before_anybody_waits_for_it() -> None:
