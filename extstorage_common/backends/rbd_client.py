@@ -126,9 +126,11 @@ class Client:
                 raise BadConfiguration(file=self.pool.file, reason=reason) from error
 
     def _configured(self) -> Any:
+        # Not all the time that there is, so that some is left to say who did not answer.
+        for_monitors = min(MONITOR_SECONDS, self.deadline.left() * 2 / 3)
         limits = {
-            "client_mount_timeout": min(MONITOR_SECONDS, self.deadline.left()),
-            "rados_mon_op_timeout": min(MONITOR_SECONDS, self.deadline.left()),
+            "client_mount_timeout": for_monitors,
+            "rados_mon_op_timeout": for_monitors,
             "rados_osd_op_timeout": min(OSD_SECONDS, max(1.0, self.deadline.left() - 5)),
         }
         options = {**_QUIET, "keyring": self.pool["keyring"], "rbd_default_clone_format": "2"}

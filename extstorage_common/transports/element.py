@@ -187,7 +187,7 @@ class Element:
         from requests import exceptions
 
         url = f"https://{self.login.address}/json-rpc/{VERSION}"
-        left = self.deadline.left()
+        left = max(self.deadline.left(), 0.001)  # none is no time-out that requests takes
         try:
             told = self._session.post(url, data=body, timeout=(min(CONNECT_SECONDS, left), left))
         except exceptions.SSLError as error:

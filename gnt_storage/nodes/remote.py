@@ -122,7 +122,8 @@ async def _run_on(node: Node, command: Sequence[str], stdin: bytes, timeout: flo
         return Answer(node, problem=f"it did not answer within {timeout:.0f} s")
     finally:
         if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # ended, and asyncio is about to learn it
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     if len(stdout) > MAX_OUTPUT:
         return Answer(node, problem="it answered with more than anybody asked for")
