@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import random
 import select
 import shlex
 import signal
@@ -22,7 +23,7 @@ from typing import IO, TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-SECONDS = 20  # how long anything may take to go away
+SECONDS = 60  # how long anything may take to go away
 
 
 class MachineError(Exception):
@@ -38,7 +39,7 @@ class CommandFailed(MachineError):
         self.done = done
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Return once ``condition`` is true. Raises MachineError after so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -138,6 +139,26 @@ def lock(name: str) -> socket.socket | None:
         taken.close()
         return None
     return taken
+
+
+def free_port() -> int:
+    """A TCP port for a server on loopback that this program starts, and perhaps starts again.
+
+    None that the kernel gives to who asks for any (32768 and up, ip(7)), and no other program's of ours.
+    """
+    for port in random.sample(range(20_000, 32_000), 1000):
+        if (ours := lock(f"port {port}")) is None:
+            continue
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            free.bind(("", port))
+            _PORTS.append(ours)
+            return port
+        ours.close()
+    raise MachineError("no port is free")
+
+
+_PORTS: list[socket.socket] = []
 
 
 @contextlib.contextmanager

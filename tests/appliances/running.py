@@ -74,7 +74,7 @@ class Native(Running):
     def stop(self) -> None:
         """End it."""
         self.process.terminate()
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=60)
 
     def _give(self, order: str) -> str:
         return control.give(str(self.socket), order)
@@ -98,7 +98,7 @@ class InLab(Running):
         run = f"/run/{name}.said"
         self.node.run(
             f"rm -f {run}; ({command} >{run} 2>/run/{name}.log </dev/null & echo $! >/run/{name}.pid)\n"
-            f"for i in $(seq 400); do [ -s {run} ] && exit 0; sleep 0.05; done; "
+            f"for i in $(seq 2400); do [ -s {run} ] && exit 0; sleep 0.05; done; "
             f"cat /run/{name}.log >&2; exit 1"
         )
         self.said = json.loads(self.node.run(["cat", run]).stdout)

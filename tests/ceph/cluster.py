@@ -39,7 +39,7 @@ DIRECTORY = Path("/tmp/ceph-test-cluster")
 POOL = "rbd"
 CLIENT = "client.ganeti"
 MON, OSD, MGR = "mon.a", "osd.0", "mgr.x"
-SECONDS = 30
+SECONDS = 60
 CLONE_NEWNET = 0x40000000
 
 CONFIGURATION = """\

@@ -7,7 +7,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import CHECKOUT, Node, Site, release_loop_devices
+from tests.machines import free_port
 
 SERVER = """
 Port {port}
@@ -44,9 +44,7 @@ class Controller:
         self.site = site
         self.directory = site.directory / "ctl"
         self.directory.mkdir()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.new_host_key()
         self.keys = self.directory / "authorized_keys"
         self.keys.touch(0o600)

@@ -37,7 +37,7 @@ def test_a_controller_that_stands_still(c1: Consumer, controller: Controller) ->
     controller.freeze()
     started = time.monotonic()
     sentence = c1.fails(10, "setinfo", VOL_METADATA="x")
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 30  # not the usual 50 s
     assert "no answer within 5 s" in sentence
     assert "controller 127.0.0.1" in sentence
 

@@ -140,7 +140,7 @@ class Instance:
     def volumes(self, uuids: Sequence[str] = ()) -> list[str]:
         """The names of the disks' volumes (with ``uuids``, where Ganeti has been asked for them already)."""
         uuids = uuids or self.told().uuids
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         # Ganeti tells them in a job only, which takes a second; its configuration is written after a moment.
         while not set(uuids) <= set(self._volumes) and time.monotonic() < deadline:
             disks = json.loads(self.cluster.master.run("cat /var/lib/ganeti/config.data").stdout)["disks"]

@@ -14,7 +14,7 @@ from tests.ganeti.instances import Instance
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SECONDS = 2
+SECONDS = 5
 TIMED_OUT = f"no answer within {SECONDS} s while asking pool 'gold'; look at the storage, then try again"
 LATELY = "is left alone for a moment; try again soon"
 # Ganeti itself would wait 900 s. Its own part of these jobs takes a few seconds on a busy machine.

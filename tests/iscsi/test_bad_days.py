@@ -197,7 +197,7 @@ def test_fenced(node: Initiator, disk: Disk) -> None:
     assert not node.call("is_connected", data, device)
     assert "does not answer" in node.fails(8, "extend_volume", data, device)
     node.disconnect(data, device)
-    assert node.seconds < 5
+    assert node.seconds < LOGIN_SECONDS
 
 
 def test_storage_is_away_at_detach(lab: Lab, node: Initiator, disk: Disk) -> None:

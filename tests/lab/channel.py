@@ -69,7 +69,7 @@ class Channel:
 
     def _connect(self) -> socket.socket:
         connection = socket_in(self.network)
-        connection.settimeout(5)
+        connection.settimeout(20)
         try:
             connection.connect((self.address, PORT))
         except OSError as error:

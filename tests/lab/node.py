@@ -31,7 +31,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 DOMAIN = "example.test"
 LANS = 3
 DISK_SIZE, DATA_SIZE = 2 << 30, 8 << 30
-BOOT_SECONDS = 60
+BOOT_SECONDS = 180
 # What of this machine is not seen there, only the layer's: data, configuration, programs from no packages.
 HIDDEN = (
     *("etc/ganeti", "var/lib/ganeti", "var/log/ganeti", "var/lib/ganeti-extstorage"),

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from extstorage_common.backends.lefthand_cliq import CliqRefused, NotCliq
@@ -103,10 +105,11 @@ def test_a_connection_that_ends_between_two_commands(site: ArraySite) -> None:
 
 def test_an_array_that_never_answers(site: ArraySite, n1: Node) -> None:
     n1.create()
-    site.configure("[default]\n" + site.pool_text().replace("timeout = 30", "timeout = 1"))
+    site.configure("[default]\n" + site.pool_text().replace("timeout = 30", "timeout = 10"))
     site.array.fault("hang", "getVolumeInfo", times=0)
     assert "getVolumeInfo" in n1.fails(10, "attach")
     # It is left alone for a moment.
+    os.utime(n1.run_dir / "timed-out/lefthand.default")
     assert "left alone" in n1.fails(8, "attach")
 
 

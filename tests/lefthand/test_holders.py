@@ -154,8 +154,9 @@ def test_a_claim_of_a_killed_call(site: ArraySite, n1: Node, n2: Node, action: s
     n1.call(action, VOL_METADATA="x", EXTSTORAGE_CRASH_AT="lefthand.claimed")
     (claim,) = [name for name in site.state()["volumes"] if name.startswith("gx-claim-")]
     site.made_elsewhere(claim)
-    site.configure("[default]\n" + site.pool_text().replace("timeout = 30", "timeout = 2"))
+    site.configure("[default]\n" + site.pool_text().replace("timeout = 30", "timeout = 10"))
     assert "delete volume gx-claim-" in n2.fails(6, "setinfo", VOL_METADATA="y")
+    site.pool_options()
     site.offline("n1")
     n2.ok("setinfo", VOL_METADATA="y")
     assert list(site.state()["volumes"]) == ["v1"]
@@ -171,9 +172,10 @@ def test_nobody_breaks_a_living_claim(
     one, two = nodes
     row = one._row("v1")
     with Claim(one.cliq, "c1", row.number, "n1"):
-        two.cliq.shell.deadline = Deadline(2)
+        volume = two.get_volume("v1")
+        two.cliq.shell.deadline = Deadline(8)
         with pytest.raises(Claimed, match="on node n1"):
-            two.set_metadata(two.get_volume("v1"), "x")
+            two.set_metadata(volume, "x")
     one.cliq.shell.deadline = Deadline(30)
     two.set_metadata(two.get_volume("v1"), "x")
 
@@ -185,7 +187,8 @@ def test_a_strangers_volume_is_no_claim(
     one, _ = nodes
     name = f"gx-claim-{one._row('v1').number}"
     site.cliq(f"createVolume volumeName={name} clusterName=c1 size=64MB description=mine")
-    one.cliq.shell.deadline = Deadline(2)
+    volume = one.get_volume("v1")
+    one.cliq.shell.deadline = Deadline(8)
     with pytest.raises(Claimed):
-        one.set_metadata(one.get_volume("v1"), "x")
+        one.set_metadata(volume, "x")
     assert site.description(name) == "mine"

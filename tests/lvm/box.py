@@ -285,7 +285,7 @@ class Initiator:
     def device(self, disk: Disk) -> str:
         """The kernel's name of the disk, found by its number, which takes a moment after a login."""
         script = (
-            f"wwn={disk.data['wwn']}; for i in $(seq 100); do for d in /sys/block/sd*; do"
+            f"wwn={disk.data['wwn']}; for i in $(seq 600); do for d in /sys/block/sd*; do"
             ' [ "$(cat $d/device/wwid)" != $wwn ] || { echo ${d##*/}; exit; }; done; sleep 0.1; done'
         )
         return self.machine.run(f"({script}) 2>/dev/null").stdout.strip()

@@ -12,8 +12,8 @@ from tests.lvm.box import LOSSES, Box, Initiator
 
 AUTHORIZATION = 24
 """iscsiadm's exit status for a login that the target refuses."""
-SILENCE = 20
-"""Seconds after which the kernel has noticed that an initiator is gone."""
+SILENCE = 45
+"""Seconds within which the kernel has noticed that an initiator is gone, and that is found out."""
 
 
 def test_two_nodes_share_a_disk(box: Box, c1: Initiator, c2: Initiator) -> None:

@@ -223,7 +223,8 @@ def test_no_thin_pool(box: Box) -> None:
 def test_lvms_own_lock_is_waited_for_no_longer_than_allowed(box: Box) -> None:
     """And not at all by what asks the kernel about a volume that it has."""
     volume = box.create()
-    box.sh("flock /run/lock/lvm/V_vg0 sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >/run/sleep; sleep 0.2")
+    box.sh("flock /run/lock/lvm/V_vg0 sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >/run/sleep")
+    box.wait("! flock --nonblock /run/lock/lvm/V_vg0 true")
     try:
         sentence = box.refusal("get_volume", "v2", seconds=3)
         assert "TimedOut: no answer within 3 s while running lvm lv" in sentence

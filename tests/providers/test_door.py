@@ -48,7 +48,7 @@ def imported(node: Node, action: str, processes: int, **variables: str) -> set[s
             capture_output=True,
             check=False,
         )
-        for _ in Deadline(10).attempts():
+        for _ in Deadline(60).attempts():
             if len(lines := told.read_text().splitlines()) == processes:
                 return {name for line in lines for name in line.split()}
         raise AssertionError(f"{len(lines)} processes")
@@ -239,10 +239,13 @@ def test_hostile_environment(site: Site, n1: Node, action: str, variables: dict[
 
 # --- deadlines --------------------------------------------------------------------------------------
 
+SHORT = 5
+"""Seconds that a call gets which can't succeed: enough to come to where it fails, also on a slow machine."""
+
 
 def test_lock_that_is_not_freed(site: Site, n1: Node) -> None:
     n1.create()
-    site.configure(f"[default]\ndirectory = {site.pool}\ntimeout = 1\n")
+    site.configure(f"[default]\ndirectory = {site.pool}\ntimeout = {SHORT}\n")
     lock = n1.run_dir / "locks/v1"
     with lock.open("w") as file:
         file.write("grow, process 42\n")
@@ -250,6 +253,7 @@ def test_lock_that_is_not_freed(site: Site, n1: Node) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         sentence = n1.fails(6, "attach")
     assert "another call is working on it (grow, process 42)" in sentence
+    site.configure(f"[default]\ndirectory = {site.pool}\n")
     n1.attach()
 
 
@@ -257,33 +261,37 @@ def test_storage_that_hangs(site: Site, n1: Node) -> None:
     """A FIFO in the marker's place: whoever opens it to read sleeps until somebody writes."""
     n1.create()
     n1.attach()
-    site.configure(f"[default]\ndirectory = {site.pool}\ntimeout = 1\n")
+    site.configure(f"[default]\ndirectory = {site.pool}\ntimeout = {SHORT}\n")
     marker = site.pool / ".ganeti-extstorage-pool"
     content = marker.read_bytes()
     marker.unlink()
     os.mkfifo(marker)
     assert "asking pool 'default'" in n1.fails(10, "open", VOL_OPEN_EXCLUSIVE="True")
     # Ganeti asks disk after disk: for a moment nobody waits again.
+    site.configure(f"[default]\ndirectory = {site.pool}\n")
+    noted = n1.run_dir / "timed-out/file.default"
+    os.utime(noted)  # from now on, however long the last call took
     assert "left alone for a moment" in n1.fails(8, "attach", "v2")
     # What is here is let go, even so.
+    os.utime(noted)
     assert "detach again" in n1.fails(8, "detach")
     assert site.loop_devices() == []
     marker.unlink()
     marker.write_bytes(content)
-    (n1.run_dir / "timed-out/file.default").unlink()
+    noted.unlink()
     n1.ok("detach")
     n1.ok("remove")
     assert n1.left() == []
 
 
 def test_nothing_of_ganeti_is_inherited_by_what_is_left_behind(site: Site, n1: Node) -> None:
-    site.configure(f"[default]\ndirectory = {site.pool}\ntimeout = 1\n")
+    site.configure(f"[default]\ndirectory = {site.pool}\ntimeout = {SHORT}\n")
     marker = site.pool / ".ganeti-extstorage-pool"
     marker.unlink()
     os.mkfifo(marker)
     process = n1.start("attach", VOL_NAME="v1")
     # communicate() returns at the end of both pipes, so nobody holds them.
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 10
     assert stderr.count(b"\n") == 1
 

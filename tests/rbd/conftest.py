@@ -201,7 +201,7 @@ class RbdSite(Site):
 
     def is_empty(self) -> bool:
         """Whether nothing is left of any volume, now or in a moment (when the trash is purged)."""
-        wait_until(lambda: not self.trash())
+        wait_until(lambda: not self.trash() and not self.objects())
         return (self.volumes(), self.objects(), self.half_made()) == ([], [], [])
 
 

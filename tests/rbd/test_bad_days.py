@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UNREACHABLE, TIMED_OUT = 8, 10
+BOUND = 45
+"""Seconds that show that a call has not waited for the usual deadline (50 s)."""
 VARIABLES = {
     "create": {"VOL_SIZE": "16"},
     "attach": {},
@@ -88,7 +90,7 @@ def lasting_site(tmp_path: Path, lasting: Ceph) -> RbdSite:
 
 
 def test_silent_monitor(site: RbdSite) -> None:
-    site.set(timeout="4")
+    site.set(timeout="12")
     nodes = Nodes(site)
     site.ceph.pause("mon.a")
     try:
@@ -101,7 +103,7 @@ def test_silent_monitor(site: RbdSite) -> None:
         assert status == UNREACHABLE, (action, said)
         assert "the monitors did not answer in time" in said
         assert said.count("\n") == 1
-    assert took < 15
+    assert took < BOUND
     assert set(site.volumes()) == set(VARIABLES) - {"create"}
     assert nodes.work_again()
 
@@ -110,7 +112,7 @@ def test_monitor_that_is_gone(site: RbdSite, n1: RbdNode) -> None:
     n1.create()
     conf = site.directory / "ceph.conf"
     conf.write_text(site.ceph.conf.read_text().replace("mon_host = ", "mon_host = 127.0.0.1:1 # "))
-    site.set(conf=str(conf), timeout="3")
+    site.set(conf=str(conf), timeout="12")
     for action in ("attach", "remove"):
         node = site.node(f"for-{action}")
         assert "the monitors did not answer" in node.fails(UNREACHABLE, action)
@@ -130,7 +132,7 @@ def test_silent_osd(site: RbdSite) -> None:
     for action, (status, said) in ended.items():
         assert status in (UNREACHABLE, TIMED_OUT), (action, said)
         assert said.count("\n") == 1
-    assert took < 20
+    assert took < BOUND
     assert nodes.work_again()
 
 

@@ -282,7 +282,7 @@ def test_a_copy_that_is_going_on_is_being_made(array: Array) -> None:
     array.settings.clone_seconds = 3600
     volume = array.volume()
     with pytest.raises(Exception, match="no answer within"):
-        array.backend(timeout="1").create_snapshot(volume, "copy", quiet)
+        array.backend(timeout="5").create_snapshot(volume, "copy", quiet)
     with pytest.raises(VolumeIncomplete, match="its creation by the cluster itself"):
         array.backend().get_volume("copy")
     with pytest.raises(BeingMade):

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ import pytest
 
 from gnt_storage.nodes import remote
 from gnt_storage.nodes.inventory import Node
+from tests.machines import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,9 +48,7 @@ TALKING = "while echo; do sleep 0.2; done"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Answers at every loopback address; the value is the directory of its keys."""
     directory = tmp_path_factory.mktemp("sshd")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     for key in ("key", "host"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / key], check=True)
     (directory / "known_hosts").write_text("cluster " + (directory / "host.pub").read_text())
