@@ -58,11 +58,11 @@ if TYPE_CHECKING:
     from extstorage_common.deadline import Deadline
 
 MISSING = ("dataset does not exist", "could not find any snapshots")
-"""The second from newer illumos, of a snapshot."""
+"""How ZFS says that a dataset is not there; newer illumos says the second of a snapshot."""
 THERE = "dataset already exists"
 CLONES = "has dependent clones"
 LONGEST = 255
-"""Of a dataset's name with its snapshot's."""
+"""Characters that a dataset's name may have, its snapshot's included."""
 
 
 class NameTaken(Exists):
@@ -229,7 +229,7 @@ class ComstarBackend(Backend):
         return state
 
     def _read(self, volume: Volume) -> State:
-        """What get_volume() has read, or else what is there now: for what never changes."""
+        """What get_volume() has read, else what is there now: good for what never changes."""
         return self._known.get(volume.name) or self._complete(volume.name)
 
     def list_volumes(self) -> list[str]:
@@ -304,7 +304,7 @@ class ComstarBackend(Backend):
             self._remove_container(state)
 
     def extend_volume(self, volume: Volume, new_size_mib: int) -> Volume:
-        """The volume first, then the unit: COMSTAR does not look whether the volume has what it tells of."""
+        """The volume first, then the logical unit: COMSTAR does not check that the unit fits."""
         size = new_size_mib << 20
         state = self._read(volume)
         ended = self.machine.ask("zfs", "set", f"volsize={size}", self._disk(volume.name))
@@ -425,7 +425,7 @@ class ComstarBackend(Backend):
     # --- holders ----------------------------------------------------------------------------------
 
     def read_holders(self, volume: Volume) -> Holders:
-        """As get_volume() read them, once; whoever asks again has lost a race, and needs them new."""
+        """At first as get_volume() read them; whoever asks again has lost a race, and needs new ones."""
         if volume.name in self._fresh:
             self._fresh.remove(volume.name)
             return self._known[volume.name].holders

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands of a Solaris or illumos machine, and what they say when they can't.
 
-A line is one command with each of its words quoted, by absolute path (without a terminal a user's PATH lacks
-``/usr/sbin``), in the C locale since the text on standard error is what tells why it failed: statuses differ
-from command to command and count failures or carry an errno. A server that sends no status is believed
-where that stream is empty, for no command here fails in silence.
+A line is one command with each of its words quoted. It is named by its absolute path, since without a
+terminal a user's PATH lacks ``/usr/sbin``, and runs in the C locale, since only the text on standard
+error tells why it failed: what the exit statuses mean differs from command to command. Where a server
+sends no status, a command has succeeded if it wrote nothing there, for no command used here fails in
+silence.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from extstorage_common.deadline import Deadline
 
 PASSING = ("Configuration changed during processing", "resource busy", "dataset is busy", "data file error")
-"""Troubles that end: others' commands, a device node that is not there yet, one that is still open."""
+"""Troubles that pass: others' commands at work, a device node that is not there yet or still open."""
 PASSING_SECONDS = 10
 DOWN = ("STMF service", "The iSCSI target service must be online")
 DENIED = ("permission denied", "requires authorization")

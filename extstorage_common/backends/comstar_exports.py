@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes as disks of COMSTAR's iSCSI targets, each shown only to the nodes that attached it.
 
-- The *logical unit* is the disk. Its GUID follows from the pool and the volume's name: always the same disk.
-- A *host group* for each node has the node's initiator in it; COMSTAR lets an initiator be in one only.
-- A *target*: with ``layout = target`` one a volume, which is its LUN 0; with ``shared`` one for the pool.
-- A *target group* of that target alone is made before it: a target that is online can't join one.
-- A *view* for each volume and node: the node's group sees the unit in the target's group. The view *is* the
-  attachment: nothing else notes it, and without it the node finds no disk at the target.
+- The *logical unit* is the disk. Its GUID is computed from the pool and the volume's name, so it is always
+  the same disk.
+- A *host group* for each node contains the node's initiator; COMSTAR lets an initiator be in one group only.
+- A *target*: with ``layout = target`` each volume has its own, as LUN 0; with ``shared`` the pool has one.
+- A *target group* contains that target alone. It is made first, since a target that is online can't join one.
+- A *view* for each volume and node lets the node's host group see the unit in the target's group. The
+  view *is* the attachment: nothing else records it, and without it the node finds no disk at the target.
 
-What proves who an initiator is (CHAP) COMSTAR keeps for an initiator, not for a volume, and never tells. So
-it is computed, from a secret of the pool and the initiator's name, and uploaded when the node is registered.
-With mutual CHAP a target's secret is computed from its own name, and uploaded when the target is made.
+COMSTAR keeps a CHAP secret for each initiator, not for each volume, and never shows it. So the secret is
+computed, from a key of the pool and the initiator's name, and uploaded when the node is registered. With
+mutual CHAP a target's secret is computed from the target's name, and uploaded when the target is made.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ COMPANY = "600144f"
 """How Sun's disk identities begin; those with a 0 next are what COMSTAR makes up itself."""
 GROUP_PREFIX = "ganeti-"
 LUNS = 255
-"""A pool's shared target shows a node so many volumes: numbers above need another way of addressing."""
+"""How many volumes a pool's shared target shows a node: higher LUNs would need another way of addressing."""
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 PASSWORD_LENGTH = 20
 SILENCE_SECONDS = 15
@@ -173,7 +174,7 @@ class Exports:
             self.machine.do("itadm", *words, *proof, "-n", export.iqn, unless=THERE)
 
     def _ensure_proof(self, export: Export, told: dict[str, str]) -> None:
-        """Let a target prove who it is that was made without, or with another key: its user's name tells."""
+        """Give a target its secret, if its user's name shows that it has none, or one of another key."""
         proved = told.get("targetchapsecret") == "set"
         if not proved or told.get("targetchapuser") != self.target_user(export):
             with self._proof(export) as proof:
@@ -282,7 +283,7 @@ class Exports:
         return [words[1] for words in members if words[:1] == ["Member:"]]
 
     def _set_secret(self, initiator: str) -> None:
-        """Upload what the initiator says of itself; it never stands on a command line."""
+        """Upload the initiator's secret, which is never on a command line."""
         with self.machine.secret_file(self.secret(initiator)) as path:
             made = self.machine.do(
                 "itadm", "create-initiator", "-S", path, initiator, unless=("already exists",)
@@ -305,7 +306,7 @@ class Exports:
         return f"t-{self.secret(f'user of target {export.iqn}')[:8]}"
 
     def secret(self, purpose: str) -> str:
-        """What follows from the pool's key for a purpose: an initiator's name, or what is none (119 bits)."""
+        """A secret of 119 bits, computed from the pool's key for an initiator's name, or another purpose."""
         key = secret_files.read_line(self.pool["chap_key_file"]).encode()
         number = int.from_bytes(hmac.digest(key, purpose.encode(), "sha256"), "big")
         letters = []

@@ -12,14 +12,15 @@ A volume is a filesystem that is never mounted, named as the volume, and a ZFS v
 
 One command reads all of that. The volume is complete if its ``disk`` is there, which ZFS makes in one step.
 
-**Holders** need a compare-and-set, and ``zfs set`` is none: it overwrites. But making a snapshot of a
-given name succeeds once, whoever tries, and sets properties in the same transaction; and the filesystem
-has nothing in it, so its snapshots cost nothing. So version 8 of the holders *is* the snapshot
-``@holders-8``: who has read version 7 tries to make it, and one of them does. The newest one counts.
-Older ones are destroyed only when a newer one is there, so the newest version's number never falls. A
-node so slow that another's 8 was made, replaced by 9 and destroyed before it tried sees, after making its
-own 8, that there is a 9, and so has lost; nobody took its 8 for true meanwhile, since there was a newer
-one all the time.
+**Holders** need a compare-and-set, and ``zfs set`` is none: it overwrites. But only one of several callers
+can make a snapshot of a given name, which sets properties in the same transaction; and the filesystem has
+nothing in it, so its snapshots cost nothing. So version 8 of the holders *is* the snapshot ``@holders-8``:
+all who have read version 7 try to make it, and one of them succeeds. The newest one counts. Older ones are
+destroyed only when a newer one is there, so the newest version's number never falls.
+
+A node may be so slow that another's 8 was made, replaced by 9 and destroyed before it makes its own 8. It
+then sees that there is a 9, and has lost. Nobody took its 8 for the truth, since a newer one was there
+all the time.
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ class LeftHandBackend(Backend):
         pass
 
     def pool_uuid(self) -> str:
-        """Made of the cluster's name and its first storage node's, as the array knows no number for it."""
+        """A digest of the names of the cluster and its first storage node: the array has no number for it."""
         import uuid
 
         cluster = self.exports.cluster()
@@ -208,7 +208,7 @@ class LeftHandBackend(Backend):
         return self._rows[name]
 
     def _any_row(self, name: str) -> Row | None:
-        """What the array tells of a volume of this name of its own, whoever's it is."""
+        """What the array tells of the volume that it knows by this name, whoever made it."""
         try:
             found = self.cliq.run("getVolumeInfo", volumeName=name).all("volume")
         except NotThere:
@@ -310,7 +310,7 @@ class LeftHandBackend(Backend):
             pass
 
     def extend_volume(self, volume: Volume, new_size_mib: int) -> Volume:
-        """The array takes a smaller size for a wish to lose data; so it is compared with what it has."""
+        """The array would shrink a volume, and lose data; so its present size is looked at first."""
         row = self._row(volume.name)
         if new_size_mib << 20 > row.size:
             self.cliq.run("modifyVolume", volumeName=row.array_name, size=f"{new_size_mib}MB")
@@ -339,7 +339,7 @@ class LeftHandBackend(Backend):
         try:
             found = self.cliq.run("getSnapshotInfo", volumeName=array_name(name)).all("snapshot")
         except (CliqRefused, NotThere):
-            # Not every version knows this question; then the usual name is tried.
+            # Not every version can be asked this; else the usual name is tried.
             self._remove_point(point_name(f"{name}.snap"))
             return
         points = {one.get("name", ""): one.get("description", "") for one in found}
@@ -464,7 +464,7 @@ class LeftHandBackend(Backend):
         return self._note(self._row(volume.name)).holders
 
     def replace_holders(self, volume: Volume, old: Holders, new: Sequence[Holder]) -> bool:
-        """Nodes that are holders no more can't log in to the volume any more, before others are."""
+        """Before other nodes become holders, those that are none any more lose their access to the volume."""
         with self._claim(self._row(volume.name)):
             row = self._row(volume.name, again=True)
             note = self._note(row)

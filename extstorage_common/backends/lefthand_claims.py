@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Changing what is kept in a volume's description, while nobody else does.
 
-CLIQ replaces a description whatever it was, so two nodes that change it at once would lose one's change.
-But it makes no two volumes of one name: whoever has made the tiny volume ``gx-claim-<number>``, which takes
-no space, may change the description of the volume with this number, having read it again; then
-the tiny volume is deleted. What a node that died left is deleted once its call must have ended, under a
-second claim, so that nobody deletes one that was made anew meanwhile.
+CLIQ replaces a description whatever it was, so of two nodes that change it at once, one would lose its
+change. But CLIQ makes no two volumes of one name. So whoever has made the tiny volume
+``gx-claim-<number>``, which takes no space, may change the description of the volume with this number,
+after reading it again; then the tiny volume is deleted. A claim that a dead node left is deleted once its
+call must have ended. That is done under a second claim, so that nobody deletes a claim that was made anew
+meanwhile.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Claim:
         self.cliq.remove("deleteVolume", volumeName=self.name)
 
     def _make(self, name: str) -> bool:
-        """Make a claim, unless it is there. One with our own words was made, though its answer was lost."""
+        """Make a claim, unless it is there. One that has our own words is ours: only the answer was lost."""
         maker = Maker.this(self.node, self.cliq.shell.deadline.left())
         told = {"volumeName": name, "clusterName": self.cluster, "size": SIZE, "thinProvision": "1"}
         try:

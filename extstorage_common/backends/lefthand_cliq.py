@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CLIQ, the command line of HP LeftHand and StoreVirtual arrays: a command in, its answer in XML out.
+"""CLIQ, the command line of HP LeftHand and StoreVirtual arrays: an answer in XML to each command.
 
-A command is ``verb parameter=value ...``; no shell is at the other end, but blanks end a value, double
-quotes keep them in it, and a semicolon makes two values of one, quoted or not. What a value may contain is
-therefore a short list, and whatever else would be in one is refused here and never sent.
+A command is ``verb parameter=value ...``. There is no shell at the other end, but blanks end a value, double
+quotes keep them in it, and a semicolon splits a value in two, quoted or not. So values may have only a few
+characters; any other is refused here and never sent.
 
-Only the answer's ``result`` says how a command ended: the exit status mirrors it, is 1 to 8 for several kinds
-of success, and may be missing. Most errors have no result of their own; their words tell them apart.
+Only the ``result`` in the answer says how a command ended: the exit status reflects it, but is 1 to 8 for
+several kinds of success, and may be missing. Most errors have no result of their own; their words tell
+them apart.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class CannotBeSaid(BadRequest):
 
 
 class NotCliq(Unreachable):
-    template = "the array answered {verb} with something else than CLIQ's XML ({reason})"
+    template = "the array answered {verb} with something other than CLIQ's XML ({reason})"
 
 
 class CliqRefused(Refused):
@@ -90,7 +91,7 @@ WORDS: tuple[tuple[str, type[ExtStorageError]], ...] = (
     ("connected", InUse),
     ("session", InUse),
 )
-"""What an error is whose description has these words in it; whichever comes first."""
+"""What an error is, by words in its description; the first that fits counts."""
 NO_ROOM = ("enough space", "insufficient space", "out of space", "enough free space")
 
 
@@ -165,10 +166,10 @@ def quoted(parameter: str, value: str) -> str:
 
 
 def parse(verb: str, output: bytes, status: int | None) -> Response:
-    """The answer in what was printed, whatever stands around it. Raises the error that it tells of."""
+    """The answer within what was printed, whatever else that is. Raises the error that it tells of."""
     begin, end = output.find(b"<gauche"), output.rfind(b"</gauche>")
     try:
-        # Bytes without their prologue: what it says of their encoding is always UTF-8.
+        # Without the XML prologue: these bytes are UTF-8, whatever encoding it names.
         root = ElementTree.fromstring(output[begin : end + len(b"</gauche>")] if begin >= 0 <= end else b"")
         element = root.find("response")
         assert element is not None

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may reach which volume of an array: servers, and the volumes that are assigned to them.
 
-A server is an initiator's name with the secrets of CHAP, known to the whole management group. Each node
-is registered as one, at its first attach; its name has the node's in it, so that what is assigned to a node
-can be told from the array's own answer. The secrets are the node's, for all of its volumes, and are kept by
-the array alone: whoever manages it can read them there.
+A server is an initiator's name with its CHAP secrets, known to the whole management group. Each node is
+registered as one at its first attach. The server's name contains the node's, so the array's own answer
+tells which nodes a volume is assigned to. A node has the same secrets for all of its volumes; only the
+array keeps them, and whoever manages it can read them there.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 SERVER = re.compile(r"gx-(?P<node>.+)-[0-9a-f]{8}", re.ASCII)
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 SECRET_LENGTH = 16
-"""95 bits; at least 12 characters are wanted, and more than 16 not everywhere taken."""
+"""A secret's length, 95 bits: initiators want at least 12 characters, and not all take more than 16."""
 
 
 class NotAnInitiator(BadRequest):
@@ -63,7 +63,10 @@ class NoCluster(Unreachable):
 
 
 class NoPortal(Refused):
-    template = "cluster '{cluster}' tells no address for iSCSI; give it a virtual one, or the pool portals"
+    template = (
+        "cluster '{cluster}' tells no address for iSCSI; give the cluster a virtual one, or set portals for "
+        "the pool"
+    )
 
 
 def server_name(node: str, initiator: str) -> str:
@@ -90,12 +93,12 @@ class Exports:
         self.deadline = deadline
 
     def assign(self, row: Row, node: str, initiator: str) -> str:
-        """Let the node reach the volume; the server as which it does. It may already."""
+        """Let the node reach the volume, if it can't yet; returns the node's server."""
         if not iscsi.is_name(initiator):
             raise NotAnInitiator(initiator=initiator)
         server = server_name(node, initiator)
         if server not in row.servers:
-            # Most nodes are known, so that is not asked first.
+            # Most nodes are registered already, so this is tried first.
             try:
                 self._assign(row, server)
             except NotThere:

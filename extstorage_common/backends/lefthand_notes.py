@@ -19,8 +19,8 @@ word         meaning
 ``i:``       Ganeti's text (setinfo); cut off if it ends in ``%``
 ===========  ==============================================================================
 
-A description has room for few words, so the last three give way, in the order ``i``, ``c``, ``n``; that the
-others fit is checked before anything is changed.
+A description has little room, so the last three are shortened or left out, in the order ``i``, ``c``,
+``n``. That the others fit is checked before anything is changed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 class NoRoomForNote(Refused):
     template = (
         "what must be kept with the volume does not fit into its description ({needed} of {limit} "
-        "characters); shorter node names do, or a larger description_length where the array allows it"
+        "characters); use shorter node names, or a larger description_length if the array allows it"
     )
 
 
@@ -140,7 +140,7 @@ class Note:
 
 
 def load(text: str, array_name: str) -> Note | None:
-    """What a description says of the volume that the array calls so; None if it is none of ours."""
+    """What a description says of the volume that the array knows by this name; None if it is not ours."""
     words = text.split(" ")
     if len(words) < 2 or words[0] != MARK:
         return None

@@ -6,9 +6,9 @@ A *thick* one has all its space from the beginning; its snapshots are LVM's olde
 
 A logical volume with our tags is a complete volume as soon as it is there, since LVM makes it in one
 step; only a thick one that is being written full of zeros is marked until that is done. What else
-belongs to a volume is in a file beside (``lvm_state.py``): its holders, its attachments with their
-secrets, Ganeti's text. The target (``targets/lio.py``) is made from both, always the same disk of the
-same name, so what was lost comes back with the next attach, and all of it when the machine starts
+belongs to a volume is in a file of its own (``lvm_state.py``): its holders, its attachments with their
+secrets, Ganeti's text. The target (``targets/lio.py``) is made from the two, and always comes out the same.
+So an export that was lost is back after the next attach, and all are after a restart of the machine
 (:meth:`LvmBackend.restore_exports`).
 """
 
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from extstorage_common.locks import Lock
 
 MOST_METADATA = 95.0
-"""Per cent of a thin pool's own metadata that may be in use; LVM makes no thin volume beyond that."""
+"""Per cent of a thin pool's metadata that may be in use: beyond that, LVM makes no more thin volumes."""
 
 
 class NameTaken(Exists):
@@ -132,7 +132,7 @@ class LvmBackend(Backend):
 
     @classmethod
     def is_bulk(cls, action: str, pool: Pool) -> bool:
-        """Writing zeros, wherever a thick volume may be."""
+        """Where volumes may be thick, since those are written full of zeros."""
         if action == "create" and pool["provisioning"] == "thin":
             return False
         return action in (("remove",) if pool["wipe"] == "remove" else ("create", "grow"))
@@ -251,7 +251,7 @@ class LvmBackend(Backend):
         return self.get_volume(name)
 
     def _create_thin(self, name: str, size: int) -> None:
-        """Where no file is left of a volume of this name, LVM is asked only if it does not take the name."""
+        """LVM's report is read only where a file of this name is left, or LVM refuses the name."""
         if not lvm_state.is_there(self.lvm.group, self._lv(name)):
             pool = lvm_devices.thin_pool(self.lvm, self.pool["thin_pool"])
             if pool is not None:
@@ -266,7 +266,7 @@ class LvmBackend(Backend):
 
     def _make_thin(self, name: str, size: int) -> None:
         tags = self._tags(name, "thin")
-        # No signature is there to be wiped: the pool zeroes what it hands out.
+        # There are no old signatures to wipe: the pool zeroes what it hands out.
         words = ("-Wn", "-V", f"{size}b", "--thinpool", self.lvm.path(self.pool["thin_pool"]))
         self.lvm.create(self._lv(name), tags, *words)
         self._note(name, tags)
@@ -429,9 +429,10 @@ class LvmBackend(Backend):
         return sorted(self._state(volume).attachments)
 
     def restore_exports(self) -> list[str]:
-        """Debian's own service may have restored exports from a file that somebody once saved.
+        """Exports that are in none of our files are removed.
 
-        A fenced initiator may be among them, so who is in none of our files goes.
+        Debian's own service may have restored them from a file that somebody once saved, with initiators
+        that were fenced since.
         """
         lio.load_modules(self.deadline)
         done, wanted, failures = [], set(), []

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 NAME, MADE, ORIGIN, MAKER = "gx.name", "gx.made", "gx.origin", "gx.maker"
 GROWTH_SUFFIX = "+grow"
-"""Of the space that is written full of zeros before it becomes part of a volume."""
+"""The end of the name of space that is written full of zeros before it becomes part of a volume."""
 MAPPED = "gx-"
 LONGEST = 110
 """A device-mapper name has 127 characters, and LVM appends some."""
@@ -124,7 +124,7 @@ def remove_half_made(lvm: Lvm, row: Row) -> None:
 class Lvm:
     """LVM's commands on one volume group, bounded by a deadline.
 
-    LVM waits for its own locks without end; a command that is ended while it waits has changed nothing.
+    LVM waits for its own locks for ever; a command that is ended while it waits has changed nothing.
     """
 
     def __init__(self, pool: Pool, deadline: Deadline) -> None:

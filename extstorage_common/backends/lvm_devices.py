@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the kernel knows of active logical volumes: asked by name, at the same cost in a group of any size.
 
-LVM's own reports read the description of the whole group each time. The kernel has a volume's size and its
-identity, and a thin pool's use; what else is in the tags stands in the volume's file since it was made, and
-counts as long as it is the very logical volume of that identity.
+LVM's own reports read the description of the whole group each time. The kernel knows a volume's size and
+identity, and how full a thin pool is. What the tags say was also written to the volume's file when it was
+made, and is believed as long as the logical volume has the identity that is in that file.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def row(lvm: Lvm, lv: str, state: State) -> Row | None:
 
 
 def thin_pool(lvm: Lvm, lv: str) -> Row | None:
-    """An active thin pool; None if only LVM can tell. Once it was used, its device has LVM's own suffix."""
+    """An active thin pool; None if only LVM can tell. Once it is used, its device has a suffix of LVM's."""
     for name in (f"{lvm.mapped(lv)}-tpool", lvm.mapped(lv)):
         status = _dmsetup("status", name, lvm)
         if status[2:3] == ["thin-pool"]:
@@ -78,7 +78,7 @@ def _thin_pool(lv: str, status: Sequence[str], table: Sequence[str]) -> Row | No
 
 
 def _told(lv: str, size: int, identity: str) -> dict[str, str]:
-    """The fields of a row, as LVM would report them; empty those that are not known here."""
+    """The fields of a row, as LVM would report them; those that are not known here are empty."""
     fields = ("origin", "pool_lv", "data_percent", "metadata_percent", "zero", "lv_tags")
     sizes = dict.fromkeys(("vg_size", "vg_free", "vg_extent_size"), "0")
     group = _with_hyphens(identity[:UUID])

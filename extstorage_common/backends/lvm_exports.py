@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logical volumes as disks of the kernel's iSCSI target, each what its file says (``lvm_state.py``).
+"""Logical volumes as disks of the kernel's iSCSI target, exported as their files say (``lvm_state.py``).
 
 The file is changed first and the kernel then brought to agree with it, so that a call that is killed in
 between leaves what the next one, or the next start of the machine, finishes.
@@ -109,7 +109,7 @@ class Exports:
         return sessions.is_alive(lambda: lio.has_session(export, holder.address), looks)
 
     def fence(self, row: Row, holder: Holder) -> None:
-        """Its secrets go, too: a session that waits for the storage can't come back with them."""
+        """Its secrets go, too, so that a session that waits for the storage can't come back with them."""
         self.revoke(row, holder.node)
         if lio.is_exported(self.of(row), holder.address):
             raise StillExported(initiator=holder.address)

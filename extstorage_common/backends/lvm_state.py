@@ -13,8 +13,8 @@ it has the secrets of CHAP in it::
 ``identity`` and ``tags`` are what the logical volume got when it was made, so that LVM need not be asked
 while it is active (``lvm_devices.py``).
 
-It is changed under its lock only, by a rename that survives a power cut, and before the kernel's target
-is: what stands in it is what the target is made to be again.
+The file is changed only under its lock, by a rename that survives a power cut, and always before the kernel's
+target: the target is made to agree with the file, never the other way round.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 VERSION = 1
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 PASSWORD_LENGTH = 20
-"""119 bits; RFC 3720 wants at least 96."""
+"""A secret's length: 119 bits; RFC 3720 wants at least 96."""
 
 
 class BadState(ConfigurationError):
