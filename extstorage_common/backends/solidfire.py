@@ -173,7 +173,7 @@ class SolidFireBackend(Backend):
         pass
 
     def pool_uuid(self) -> str:
-        """Made of the cluster's own and the account's name."""
+        """Computed from the cluster's UUID and the account's name."""
         import uuid
 
         self._account()
@@ -232,7 +232,7 @@ class SolidFireBackend(Backend):
         return volume
 
     def _known(self, volume: Volume) -> Object:
-        """What the cluster showed of the volume last in this call."""
+        """The volume as the cluster last showed it in this call."""
         return self._seen.get(volume.name) or self._look(volume.name)
 
     def list_volumes(self) -> list[str]:
@@ -290,7 +290,7 @@ class SolidFireBackend(Backend):
         self._seen.pop(volume.name, None)
 
     def _forget(self, volume: Object) -> None:
-        """Delete a volume and what is kept of it; a call that is killed leaves a deleted one to the next."""
+        """Delete a volume and its states; killed in between, it leaves a deleted one for the next call."""
         number = volume["volumeID"]
         self.volumes.delete(number)
         crash_point("solidfire.deleted")
@@ -352,7 +352,7 @@ class SolidFireBackend(Backend):
         return {"driver_volume_type": "iscsi", "data": self._connection(found, node)}
 
     def _connection(self, volume: Object, node: Node) -> Object:
-        """The cluster serves every volume at one address, and sends a node on from there by itself."""
+        """The cluster offers every volume at one address, and redirects the node from there by itself."""
         portals: Sequence[str] = self.pool["portals"] or (self._svip(),)
         data: Object = {
             "target_discovered": False,

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which node may reach which volume: access groups, two a node.
+"""Which node may reach which volume: each node has two access groups.
 
-A cluster lets an initiator be in one group only, so a node has one for all its volumes: *attached*. A volume
-that is in it is served to the node, one that is taken out is not, whatever becomes of the others. The
-second group, *fenced*, has no initiator: that a volume is in it notes that it was taken from the node by
-force, while a session of the node may still wait to come back. Until the node has detached the volume, or was
-started anew, it does not get it again.
+A cluster lets an initiator be in one group only, so a node has one for all its volumes: *attached*. The
+cluster serves the volumes in it to the node, and stops serving one that is taken out, while the others go
+on. The second group, *fenced*, has no initiator. It only notes that a volume was taken from the node by
+force, while a session of the node may still wait to come back. The node does not get that volume again
+before it has detached it, or was restarted.
 
 The groups' numbers, and the node's CHAP secrets, are in an account without volumes, ``ganeti-node-<node>``,
-since an account is found by its name.
+since the cluster finds an account by its name.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from extstorage_common.transports.element import Element, Object
 
 SESSION_SECONDS = 10.0
-"""In which a session has ended whose initiator lost its access."""
+"""Seconds in which the session of an initiator that lost its access has ended."""
 MOST_NAME = 64
 
 
@@ -104,7 +104,7 @@ class Groups:
         return None if account is None else Node(account)
 
     def register(self, name: str, connector: Mapping[str, str]) -> Node:
-        """The node, made known to the cluster at its first attach, or when its initiator has another name.
+        """The node. It is made known to the cluster at its first attach, or when its initiator was renamed.
 
         Raises NotAnInitiator, InitiatorTaken, NoInitiatorSecrets.
         """
@@ -151,7 +151,7 @@ class Groups:
             raise
 
     def _give_secrets(self, initiator: str, secrets: tuple[str, str]) -> None:
-        """Let the cluster ask these of the initiator, which is made known if it is not."""
+        """Let the cluster ask the initiator, which is made known if it is not, for these secrets."""
         told = {"requireChap": True, "chapUsername": initiator}
         told |= {"initiatorSecret": secrets[0], "targetSecret": secrets[1]}
 
@@ -168,7 +168,7 @@ class Groups:
             raise NoInitiatorSecrets(initiator=initiator)
 
     def _change_initiator(self, initiator: str, told: Object) -> Object:
-        """What the cluster has no direct question for: the number of an initiator; once a node's life."""
+        """The cluster has to list all initiators for this one's number; it is done once in a node's life."""
         for one in self.element.call("ListInitiators")["initiators"]:
             if one["initiatorName"] == initiator:
                 change = {"initiatorID": one["initiatorID"], **told}
@@ -201,7 +201,7 @@ class Groups:
         return groups
 
     def _search_group(self, node: str, kind: str) -> Object | None:
-        """What an earlier registration made, which was killed before it could note that."""
+        """The group that an earlier registration made, before it was killed and could note its number."""
         for group in self._all_groups():
             if _mark(group) == (node, kind):
                 return group
@@ -226,7 +226,7 @@ class Groups:
                 raise InitiatorTaken(initiator=initiator, group=name, number=number) from cause
 
     def forget(self, name: str, dry_run: bool) -> list[str]:
-        """Remove all of a node that left; returns what that was."""
+        """Remove all that there is of a node that left; returns what that was."""
         node = self.find(name)
         groups = [group for group in self._all_groups() if _mark(group)[0] == name]
         words = [f"access group {group['name']} ({group['volumeAccessGroupID']})" for group in groups]
@@ -257,7 +257,7 @@ class Groups:
         return node
 
     def detach(self, node: Node, volume: Object) -> None:
-        """Let the node not reach the volume any more; and forget that it was fenced."""
+        """Keep the node from reaching the volume, and forget that it was fenced."""
         self._remove(node.attached, volume)
         self._remove(node.fenced, volume)
 
@@ -322,7 +322,7 @@ def _mark(group: Object) -> tuple[str, str]:
 
 
 def _told(connector: Mapping[str, str]) -> tuple[str, str]:
-    """A node's initiator, in small letters as clusters keep it, and what changes with each start of it."""
+    """A node's initiator, in lower case as clusters keep it, and its boot, which changes with each start."""
     return connector.get("initiator", "").lower(), connector.get("boot", "")
 
 

@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who has a volume open, and Ganeti's text: numbered accounts of the cluster, an atomic compare-and-set.
 
-The Element API overwrites attributes without a look at what they were; the one thing that it gives to
-exactly one of two callers is the name of an account. So state 7 of volume 250 is an account without volumes,
-named ``ganeti-volume-250-7``, with the state in its attributes, and to change it is to make
-``ganeti-volume-250-8``.
+The Element API overwrites attributes, whatever they were. The only thing that it gives to exactly one of two
+callers is the name of an account. So state 7 of volume 250 is an account without volumes, named
+``ganeti-volume-250-7``, with the state in its attributes; changing it means making ``ganeti-volume-250-8``.
 
-The order is: make 8, remove 7, write 8 into the volume's attributes as the *hint* where to begin to look.
-All below a state are gone before the next one is made, so where 7 is and 8 is not, 7 counts; where 7 is not
-and 8 is, 8 does. A hint may be late (its writer overwrites a newer one); if neither is there, it is read
-again, and if that does not help all accounts are searched.
+A change makes 8, then removes 7, then writes 8 into the volume's attributes, as the *hint* where the next
+search begins. All states below one are gone before the next one is made. So 7 counts if it is there and 8
+is not, and 8 counts if 7 is not there. A hint may be out of date (a slow writer overwrites a newer one).
+If it leads to no state, it is read again, and if that does not help all accounts are searched.
 
-A node that slept since it read 6 can make 7 once that was removed for an 8: that 6 is not there to be removed
-tells it to look for a higher number, and so that it has lost. State 0 is that of a volume that was never
-opened, and has no account; so a hint is written before what it leads to is left behind, and while it is
-still 0 there is at most a state 1.
+A node that slept since it read 6 can make a 7 although there was one, which was removed for an 8. It then
+finds no 6 to remove, looks for a higher number, and so learns that it has lost. State 0, of a volume that
+was never opened, has no account. So a hint is written before the state that it leads to is left behind,
+and while the hint is still 0 there is at most a state 1.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ NO_VOLUME = ("xVolumeIDDoesNotExist",)
 
 
 class TooLong(BadRequest):
-    template = "{what} takes {size} bytes, and the cluster keeps {most} for it"
+    template = "{what} takes {size} bytes, and the cluster keeps no more than {most}"
 
 
 class State:
@@ -64,7 +63,7 @@ class States:
         self.element = element
 
     def read(self, volume: int, hint: Callable[[], int]) -> State:
-        """The state that counts. ``hint`` asks the volume anew for its hint, but for the first time."""
+        """The state that counts. ``hint`` returns the volume's hint, at every call but the first read anew."""
         before = -1
         while (number := hint()) != before:
             state = self._from(volume, number)
@@ -92,7 +91,7 @@ class States:
         return None if account is None else _state(number, account)
 
     def _search(self, volume: int, hint: int) -> State:
-        """Where the hint leads nowhere: the highest there is, or none for a volume that was restored."""
+        """The highest state there is, for a hint that leads nowhere; none for a volume that was restored."""
         prefix = _username(volume, 0)[:-1]
         found = [
             _state(int(account["username"].removeprefix(prefix)), account)
@@ -145,7 +144,7 @@ class States:
         return self._search(volume, number).number == number
 
     def _make(self, username: str, attributes: Object) -> int | None:
-        """Make an account; None if another call did. An answer that got lost may have been a yes."""
+        """Make an account; None if another call did. Where the answer got lost, it may have been made."""
         for _ in range(3):
             try:
                 told = self.element.call("AddAccount", username=username, attributes=attributes)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Volumes of a SolidFire cluster by Ganeti's names, which it can't always take and does not keep apart.
+"""Volumes of a SolidFire cluster by Ganeti's names: it can't take some of them, and takes all of them twice.
 
-What a volume was made with is in its attributes: the full name, since the cluster's own has but letters,
-digits and dashes; the account; who made it; a *token* of the call that did. The cluster takes a name twice,
-so a call whose answer got lost may leave two volumes with one token: the lower number counts. Two with
-different tokens are nobody's to choose from.
+What a volume was made with is in its attributes: the full name, since the cluster's own may only have
+letters, digits and dashes; the account; who made it; a *token* of the call that did. Since the cluster
+takes a name twice, a call whose answer got lost may leave two volumes with the same token: the one with
+the lower number counts. Where the tokens differ, only a person can choose between the two.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Volumes:
                 raise
 
     def purge(self, number: int) -> None:
-        """Let the data of a deleted volume be gone, which it may be already."""
+        """Delete the data of a deleted volume for good, which may be done already."""
         try:
             self.element.call("PurgeDeletedVolume", volumeID=number)
         except ElementError as error:
@@ -175,7 +175,7 @@ def mark(volume: Object) -> Object:
 
 
 def choose(volumes: list[Object]) -> Object:
-    """The one that counts of those that are not deleted. Raises DuplicateVolumes."""
+    """Of those that are not deleted, the one that counts. Raises DuplicateVolumes."""
     there = _there(volumes)
     if len({mark(volume)["token"] for volume in there}) > 1:
         raise DuplicateVolumes(numbers=", ".join(str(_number(volume)) for volume in there))
@@ -196,7 +196,7 @@ def _made(result: Object) -> Object:
 
 
 def cluster_name(name: str) -> str:
-    """What the cluster calls a volume: the name with dashes, or where that can't be, a digest of it."""
+    """What the cluster calls a volume: its name with dashes, or a digest where that does not do."""
     plain = name.replace(".", "-").replace("_", "-")
     if len(plain) <= MOST_NAME and "--" not in plain and not plain.endswith("-"):
         return plain
@@ -206,7 +206,7 @@ def cluster_name(name: str) -> str:
 def service(options: Mapping[str, int | None]) -> Object | None:
     """The quality of service from a pool's options; None where it says nothing. Raises BadService.
 
-    What is not said of the three is the cluster's default, or as much as its neighbours need.
+    What the pool leaves out of the three is the cluster's default, or as much as the other two need.
     """
     least, most, burst = options["min_iops"], options["max_iops"], options["burst_iops"]
     if least is None and most is None and burst is None:
@@ -223,7 +223,8 @@ def service(options: Mapping[str, int | None]) -> Object | None:
 def refusal(element: Element, size: int, more: int, error: ElementError) -> Exception:
     """Why the cluster refused a volume of ``size`` bytes, ``more`` than before: TooSmall, TooLarge, NoSpace.
 
-    All its limits have the same name, so it is asked for them; else it is the error itself.
+    The cluster has one error for all its limits, so it is asked for these. If none was reached, the error is
+    returned as it is.
     """
     if not error.has_name("xExceededLimit", "xInvalidAPIParameter", "xInvalidParameter"):
         return error
