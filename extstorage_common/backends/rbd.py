@@ -72,7 +72,7 @@ class RbdBackend(Backend):
 
     @classmethod
     def is_bulk(cls, action: str, pool: Pool) -> bool:
-        """To remove a volume may be to copy all that its clones share with it."""
+        """A removal may have to copy all that the volume's clones share with it."""
         return action == "remove" and bool(pool["remove_origin"] == "flatten")
 
     @classmethod
@@ -115,7 +115,7 @@ class RbdBackend(Backend):
             return bool(self.client.rbd.RBD().namespace_exists(pool, self.pool["namespace"]))
 
     def capacity(self) -> tuple[int, int]:
-        """What the pool of the data could take; a cluster without a manager has no figures."""
+        """Bytes in all and free for the data; a cluster without a manager has no figures."""
         name = self.pool["data_pool"] or self.pool["rbd_pool"]
         pools = self.client.monitor("df")["pools"]
         figures = next((pool["stats"] for pool in pools if pool["name"] == name), None)
@@ -135,7 +135,7 @@ class RbdBackend(Backend):
         if found is not None:
             return found
         maker = rbd_state.maker(self.client, name)
-        # Asked only now: a wrong cluster or namespace has no such image, either.
+        # Asked only now that there is no image: in a wrong cluster or namespace there would be none, either.
         self.pool_uuid()
         if maker is not None:
             raise VolumeIncomplete(pool=self.pool.name, maker=makers.text(maker))
@@ -167,7 +167,7 @@ class RbdBackend(Backend):
         return volume if isinstance(volume, ImageVolume) else self.get_volume(volume.name)
 
     def open_image(self, name: str, *, read_only: bool = True) -> Any:
-        """An image (rbd.Image), None if there is none; opened to be read only, it has no watcher."""
+        """An image (rbd.Image), None if there is none. Opened for reading only, it gets no watcher."""
         ioctx = self.client.ioctx
         with self.client.answers(f"opening image {name}"):
             try:
@@ -280,7 +280,7 @@ class RbdBackend(Backend):
             options = {**self.image_options(), "features": features}
             rbd_clones.make_from(self, volume.name, name, volume.size, options)
 
-        # As what it is made from, whatever the configuration says by now.
+        # As in the image that it is made from, whatever the configuration says by now.
         lines = [*((key, record.get(key)) for key in ("features", "access")), ("origin", volume.name)]
         return rbd_making.make_volume(self, name, volume.size, lines, make, clone_of=volume.name)
 
@@ -424,7 +424,7 @@ class RbdBackend(Backend):
         return rbd_state.replace(self.client, self.image(volume).image, state, changed)
 
     def holder_address(self, volume: Volume, connector: Mapping[str, str]) -> str:
-        """The mapping's Ceph client, and the node: a hypervisor that opens the image is one more client."""
+        """The mapping's Ceph client, and the node's host: a hypervisor that opens the image is another client."""
         return rbd_fence.address(connector.get("client", rbd_fence.NONE), self._host(connector))
 
     def _host(self, connector: Mapping[str, str]) -> str:

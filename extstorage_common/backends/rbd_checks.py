@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``verify`` asks about a pool of the ``rbd`` backend; nothing that it does lasts."""
+"""What ``verify`` checks of a pool of the ``rbd`` backend; nothing that it does lasts."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 KERNEL_FEATURES = "/sys/bus/rbd/supported_features"
 NO_SNAPSHOT = 1 << 48
-"""The number of a snapshot that no pool has come to."""
+"""The number of a snapshot, higher than any pool has reached."""
 NO_ADDRESS = "nobody:0/1"
-"""Looks like an address to the capabilities, and is refused as none by what is behind them."""
+"""An address that the check of capabilities lets pass, and that the monitors then refuse as invalid."""
 
 
 def checks(backend: RbdBackend) -> Sequence[Check]:
@@ -54,7 +54,7 @@ def _check_pool(backend: RbdBackend) -> None:
 
 
 def _check_capabilities(backend: RbdBackend) -> None:
-    """Images, objects beside them, snapshots, and the blocklist; each is asked for something void."""
+    """Images, objects beside them, snapshots, and the blocklist: each asked for something void of effect."""
     client = backend.client
     client.write_probe()
     with client.answers("listing the images"):
@@ -68,7 +68,7 @@ def _check_capabilities(backend: RbdBackend) -> None:
 
 
 def _check_blocklist(client: Client) -> None:
-    """By way of the monitors' command itself, since Ceph's library would not send them such an address."""
+    """Send the monitors the command itself: Ceph's library would refuse to send such an address."""
     try:
         client.monitor("osd blocklist", blocklistop="add", addr=NO_ADDRESS, expire=1.0)
     except CephRefused:

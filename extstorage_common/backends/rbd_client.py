@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One pool of one Ceph cluster: the connection, its limits, and what Ceph's errors mean.
 
-Ceph's Python packages are imported when a cluster is first asked, never before. librados waits for ever
-by default, so each wait gets a limit; what none of its options bounds (the wait for an image's lock)
-ends with the call's deadline, since the process that waits is left behind (``worker.py``).
+Ceph's Python modules are imported when a cluster is first asked, never before. librados waits for ever by
+default, so each wait gets a limit. What no option of its bounds (the wait for an image's lock) ends with the
+call's deadline, when the process that waits is left behind (``worker.py``).
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Client:
         return self._cluster
 
     def _connected(self) -> Any:
-        """The process's connection of this user to this cluster: to make one costs as much as an image."""
+        """This process's connection of this user to this cluster; making one costs as much as an image."""
         key = (os.getpid(), self.user, self.pool["conf"], self.pool["keyring"])
         if key not in _CONNECTIONS:
             self._check_files()
@@ -112,12 +112,12 @@ class Client:
                 ioctx = cluster.open_ioctx(name)
         except self.rados.ObjectNotFound:
             raise CephPoolMissing(rbd_pool=name, cluster=cluster.get_fsid(), pool=self.pool.name) from None
-        # A full pool lets a write wait for ever, unless it is told to say so.
+        # In a full pool a write waits for ever, unless it is asked to fail.
         ioctx.set_osdmap_full_try()
         return ioctx
 
     def _check_files(self) -> None:
-        """Ceph itself only says that something was not found."""
+        """Name the file that is missing, where Ceph would only say that something was not found."""
         for option in ("conf", "keyring"):
             try:
                 os.close(os.open(self.pool[option], os.O_RDONLY | os.O_CLOEXEC))
@@ -173,8 +173,8 @@ class Client:
     def answers(self, what: str) -> Answers:
         """A block in which Ceph's errors become ours; ``what`` is what it does.
 
-        What may be meant as an answer is left to the block's caller: not there, there already, in use,
-        not what it was compared with.
+        Errors that may be an expected answer go through to the block's caller: not there, there already, in
+        use, not what it was compared with.
         """
         return Answers(self, what)
 

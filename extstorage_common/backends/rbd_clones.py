@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clones: how a volume begins with what another image has, and what that means for the other's removal.
+"""Clones: volumes that begin with another image's data, and what they mean for that image's removal.
 
 A clone needs a snapshot of its parent. That snapshot is made for it and removed at once: Ceph (clone format
 2) keeps it in the parent's own trash until the last clone has gone, and then drops it by itself. So nothing
@@ -93,7 +93,7 @@ def discard_snapshot(backend: RbdBackend, parent: str, name: str) -> None:
 def refuse_clones(backend: RbdBackend, volume: Volume, image: Any) -> None:
     """Raise HasClones if there are clones, or snapshots that somebody made.
 
-    Clones are flattened where the configuration says so; those in the trash themselves do not count.
+    Clones are flattened where the configuration says so. Clones that are in the trash do not count.
     """
     with backend.client.answers(f"looking for clones of {volume.name}"):
         snapshots = list(image.list_snaps())

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is a Ceph client alive, and how it is cut off.
+"""Whether a Ceph client is alive, and how it is cut off.
 
 Every client that has an image open to write *watches* it; the cluster drops the watch of a client that has
 not been heard of for 30 s. A client is cut off by its address, which is its own for each mapping and each
 hypervisor's disk: the OSDs then refuse all that it says, and the image's lock can be taken from it.
 
-A holder is known by the address of its mapping, and by its node's: what opens the image past the mapping
-(QEMU, rbd-nbd) has an address that nobody could note, but comes from the node's. So the fence takes, beside
-the mapping's, each address of that node that watches this image or holds its lock.
+A holder is known by the address of its mapping, and by its node's. What opens the image by itself (QEMU,
+rbd-nbd) has an address of its own, which nobody could note, but which is one of the node's host. So a
+fence cuts off the mapping's address, and every address of that host that watches this image or holds its
+lock.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from extstorage_common.backends.rbd_state import State
 
 BLOCKLIST_SECONDS = 24 * 3600
-"""A client that was cut off and heard nothing of it must not write when it comes back."""
+"""How long a client stays cut off: one that heard nothing of it must not write when it comes back."""
 WATCH_SECONDS = 33.0
-"""osd_client_watch_timeout is 30; a client may have to come back to a restarted OSD, too."""
+"""After osd_client_watch_timeout (30 s), with time for a client to come back to an OSD that was restarted."""
 ENDING_SECONDS = 10.0
 """A client that has the image open for one operation has ended within this time."""
 START_SECONDS = 60.0
@@ -51,7 +52,7 @@ def parts(text: str) -> tuple[str, str]:
 
 
 def is_alive(backend: RbdBackend, volume: Volume, holder: Holder) -> bool:
-    """Whether the holder still watches the image; waits for the cluster's own judgement if it is silent."""
+    """Whether the holder still watches the image; if it is silent, waits for the cluster to judge."""
     client, host = parts(holder.address)
     image = backend.open_image(volume.name)
     if image is None:
@@ -77,9 +78,9 @@ def _seconds_since(holder: Holder) -> float:
 
 
 def _all_answer(backend: RbdBackend, image: Any) -> bool:
-    """Whether all who watch the image answer at once when told that it may have changed (nothing has).
+    """Whether all watchers of the image answer at once when told that it may have changed (it has not).
 
-    Who is dropped meanwhile has no need to answer: ask again who watches.
+    One that is dropped meanwhile need not answer, so look again afterwards who watches.
     """
     rados = backend.client.rados
     try:
@@ -145,8 +146,9 @@ def cut_off_attachments(backend: RbdBackend, volume: Volume, state: State) -> No
 def refuse_clients(backend: RbdBackend, volume: Volume, image: Any) -> None:
     """Raise ImageInUse if the image has clients that are no attachments, and keeps them.
 
-    Ceph would move the image to the trash under them. It is waited for those that are silent, and a while for
-    those that answer: the purge of a clone, on whichever node, opens the image that it was made from.
+    Ceph would move the image to the trash while they have it open. Silent clients are waited for, and for
+    a moment also those that answer: the purge of a clone, on any node, opens the image that the clone was
+    made from.
     """
     if not _watching(backend, image):
         return

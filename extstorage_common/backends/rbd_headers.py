@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the header of an image says, and where it is listed: asked of the OSD itself.
 
-Ceph's library opens an image in a dozen steps, to be ready for input and output; that would be most of what a
-call takes. These are the methods of the OSD's class ``rbd`` that the kernel's client calls, too, so what is
-sent and answered is the same in all releases: integers are little-endian, a text has its length in front.
+Ceph's library opens an image in a dozen steps, to be ready for input and output; that would be most of a
+call's time. The methods called here are those of the OSD's class ``rbd`` that the kernel's client calls,
+too, so requests and answers are the same in all releases: integers are little-endian, a text has its
+length in front.
 """
 
 from __future__ import annotations

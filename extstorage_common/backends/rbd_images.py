@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An image, and what makes it a volume: a record among its metadata, which has the volume's name."""
+"""An image, and what makes it a volume: a record in its metadata that has the volume's name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ImageVolume(Volume):
 
 
 def record_of(image: Any, name: str) -> Record | None:
-    """What the volume ``name`` was made with; None if the image is none (a clone has its parent's)."""
+    """What the volume ``name`` was made with; None if the image is not it (a clone has its parent's)."""
     try:
         return parse(image.metadata_get(KEY), name)
     except KeyError:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Making an image a volume, wholly or not at all.
+"""Making an image that is a volume, wholly or not at all.
 
-First the volume's name gets a maker (``rbd_state.py``), then the image is made, then its metadata say that it
-is a volume, then the maker goes. Whoever finds a maker that is dead has to clean up after it.
+First the volume's name gets a maker (``rbd_state.py``), then the image is made, then its metadata are set
+so that it is a volume, then the maker is removed. Whoever finds a dead maker has to clean up after it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def make_volume(
 ) -> ImageVolume:
     """Make an image of ``size`` bytes, then say in its metadata that it is a volume.
 
-    ``lines`` are what the volume's record shall have beside what all have. What fails leaves nothing.
+    ``lines`` are for the volume's record, besides those that every volume has. A call that fails leaves
+    nothing.
     """
     dead = _begin(backend, name, clone_of)
     crash_point("rbd.making-begun")
@@ -82,7 +83,7 @@ def _make(backend: RbdBackend, name: str, make: Callable[[Any, Any], None]) -> N
 
 
 def _undo(backend: RbdBackend, name: str, error: Exception) -> None:
-    """Leave nothing; what can't be removed now keeps its mark, and the next to make or remove it goes on."""
+    """Leave nothing. What can't be removed now keeps its maker, and the next create or remove finishes it."""
     if isinstance(error, (Unreachable, TimedOut)):
         return
     try:
@@ -95,7 +96,7 @@ def _undo(backend: RbdBackend, name: str, error: Exception) -> None:
 def _begin(backend: RbdBackend, name: str, clone_of: str) -> Record | None:
     """Become the volume's maker; returns the one that did not finish, if any, and cuts it off.
 
-    A dead one may have the lock of the image that it was to clone, for half a minute.
+    A dead maker may keep, for half a minute, the lock of the image that it was cloning.
     """
     more = (("client", backend.client.cluster.get_addrs()), ("clone_of", clone_of))
     mark = makers.this_process(backend.node, backend.deadline, *more)
@@ -128,14 +129,14 @@ def _finish(backend: RbdBackend, name: str, size: int, lines: Sequence[tuple[str
 
 
 def _write_by_journal(backend: RbdBackend, name: str, text: str) -> None:
-    """So that a mirror gets it, too."""
+    """Write it through the image's journal, so that a mirror gets it, too."""
     image = backend.open_image(name, read_only=False)
     with image, backend.client.answers(f"writing the metadata of image {name}"):
         image.metadata_set(KEY, text)
 
 
 def _refuse_image(backend: RbdBackend, name: str) -> None:
-    """Only one who is the maker asks: whatever is there now was there before."""
+    """Raise what is there under this name. The caller is the maker, so it was there before."""
     try:
         found = backend.find(name)
     except (ForeignImage, VolumeIncomplete):

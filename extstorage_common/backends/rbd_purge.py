@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Purging what was moved to Ceph's trash, outside the call that did so.
 
-To delete an image takes as long as it has data. So ``remove`` leaves a process behind, which has nothing of
-the call's (no descriptor, no environment of Ganeti's) and purges that image, then every other volume in the
-trash whose time has come: what an earlier one could not, since it was killed or a clone was still there.
-``gnt-storage pool purge`` does the same.
+Deleting an image takes the longer the more data it has. So ``remove`` leaves a process behind, which has
+nothing of the call's (no descriptor, nothing of Ganeti's environment). It purges that image, then every
+other volume in the trash whose time has come: those that an earlier one could not purge, since it was
+killed or a clone was still there. ``gnt-storage pool purge`` does the same.
 """
 
 from __future__ import annotations

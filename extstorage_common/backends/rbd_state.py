@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What changes while a volume lives, in a RADOS object beside its image; and which volumes are half-made.
 
-``ganeti-extstorage.state.<image id>`` has the volume's attachments and holders as one record, replaced as a
-whole if its version is still the one that was read: one atomic operation of the OSD. An image whose state
-was never written has none of either. It is no part of the image (its metadata, say), since that is changed
-under the image's lock, which a running virtual machine has and a dead one keeps for half a minute.
-Ganeti's text is an attribute of the same object.
+``ganeti-extstorage.state.<image id>`` has the volume's attachments and holders as one record, which is
+replaced as a whole if its version is still the one that was read: an atomic operation of the OSD. An
+image without such an object has neither. The record is not kept in the image's own metadata, since these
+are changed under the image's lock, which a running virtual machine has and a dead one keeps for half a
+minute. Ganeti's text is an attribute of the same object.
 
-``ganeti-extstorage.making`` names in its map the volumes that are being made, each with its maker; an entry
-changes only if it is what was read.
+``ganeti-extstorage.making`` maps the volumes that are being made to their makers; an entry is changed
+only if it is still what was read.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class State:
 
     @classmethod
     def load(cls, text: str) -> State:
-        """What :meth:`dump` made a text of."""
+        """The state that :meth:`dump` made this text of."""
         version, _, content = text.partition("\n")
         return cls.parse(int(version) if version else None, content.encode(), "a node's request")
 
@@ -234,7 +234,7 @@ def _replace_maker(client: Client, name: str, old: bytes, new: bytes) -> bool:
 def _operate(client: Client, operation: object, name: str, what: str) -> bool:
     """Let the OSD do it, wholly or not at all; False if what it was to compare is not so.
 
-    Also where the pool is full: volumes must be attached there, and removed.
+    Done also in a full pool, where volumes must still be attached, and removed.
     """
     rados = client.rados
     try:

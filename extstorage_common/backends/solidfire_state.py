@@ -63,7 +63,7 @@ class States:
         self.element = element
 
     def read(self, volume: int, hint: Callable[[], int]) -> State:
-        """The state that counts. ``hint`` returns the volume's hint, at every call but the first read anew."""
+        """The state that counts. ``hint`` gives the volume's hint, read anew at every call but the first."""
         before = -1
         while (number := hint()) != before:
             state = self._from(volume, number)

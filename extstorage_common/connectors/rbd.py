@@ -38,7 +38,7 @@ KEY_NAME = "ganeti-extstorage"
 BUSY_SECONDS = 5.0
 """udev looks into every device that appears; it is let finish before a device counts as busy."""
 UNMAP_SECONDS = 8.0
-"""To unmap is to give the image's lock back, for which the kernel waits as long as no OSD answers."""
+"""Unmapping gives the image's lock back, and the kernel waits for that as long as no OSD answers."""
 MOUNT_SECONDS = 30
 """How long the kernel waits for the monitors, and at the end for the image's OSD."""
 PROCESS_KEYRING = -2
@@ -73,7 +73,7 @@ class RbdConnector(BlockConnector):
         self.validate_connector()
         device = known if known and _shows(known, data) else self._find(data)
         if device and not _is_alive(device):
-            # A mapping from before this node was cut off never comes to life again.
+            # A mapping that was made before this node was cut off never comes to life again.
             self.disconnect_volume(data, device, self.identity(device))
             device = ""
         if not device:
@@ -189,7 +189,7 @@ def _has_client() -> bool:
 
 
 def _write(path: str, text: str) -> None:
-    """One write to a file of sysfs, whose effect is over when it returns."""
+    """One write to a file of sysfs; its effect is complete when it returns."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, text.encode("ascii"))
@@ -219,8 +219,8 @@ def _shows(device: str, data: Mapping[str, Any]) -> bool:
 def _is_alive(device: str) -> bool:
     """Whether the cluster still serves this mapping.
 
-    A read alone does not tell: what was never written reads as zeros without asking. To refresh the mapping
-    is to ask for the image's size.
+    A read alone does not tell: what was never written reads as zeros without asking the cluster.
+    Refreshing the mapping asks it for the image's size.
     """
     try:
         _write(f"{_directory(device)}/refresh", "1")
@@ -264,7 +264,7 @@ def _key_of(keyring: str, user: str) -> bytes:
 
 
 def _guest(data: Mapping[str, Any]) -> str:
-    """By what udev knows a guest's disk."""
+    """The name by which our udev rule knows the disk as a guest's."""
     return f"rbd-{data['image_id']}"
 
 
