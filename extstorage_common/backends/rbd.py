@@ -424,7 +424,7 @@ class RbdBackend(Backend):
         return rbd_state.replace(self.client, self.image(volume).image, state, changed)
 
     def holder_address(self, volume: Volume, connector: Mapping[str, str]) -> str:
-        """The mapping's Ceph client, and the node's host: a hypervisor that opens the image is another client."""
+        """The mapping's Ceph client, and the node's host, where a hypervisor may open the image, too."""
         return rbd_fence.address(connector.get("client", rbd_fence.NONE), self._host(connector))
 
     def _host(self, connector: Mapping[str, str]) -> str:
