@@ -6,10 +6,13 @@ change. But CLIQ makes no two volumes of one name. So whoever has made the tiny 
 ``gx-claim-<number>``, which takes no space, may change the description of the volume with this number,
 after reading it again; then the tiny volume is deleted. A claim that a dead node left is deleted once its
 call must have ended. That is done under a second claim, so that nobody deletes a claim that was made anew
-meanwhile.
+meanwhile. The name of the second one has a digest of who is dead, so that it can be deleted in the same way
+if its own maker dies.
 """
 
 from __future__ import annotations
+
+import hashlib
 
 from extstorage_common.backends.lefthand_cliq import AlreadyThere, NotThere, attributes
 from extstorage_common.backends.lefthand_notes import Maker
@@ -52,7 +55,7 @@ class Claim:
                 return
             maker = self._maker(self.name)
             if maker is not None and not maker.is_alive(self.node):
-                self._break()
+                self._break(self.name, maker)
         raise Claimed(maker=maker or "somebody", claim=self.name)
 
     def __exit__(self, *_: object) -> None:
@@ -78,14 +81,17 @@ class Claim:
             return None
         return Maker(told.get("description", "").removeprefix(f"{MARK} "))
 
-    def _break(self) -> None:
-        """Delete a claim that a dead call left, unless somebody does that just now."""
-        breaking = f"{self.name}-break"
+    def _break(self, name: str, maker: Maker) -> None:
+        """Delete what a dead call left, unless somebody does that just now; if that call is dead, its claim."""
+        breaking = f"{self.name}-{hashlib.sha256(maker.text.encode()).hexdigest()[:12]}"
         if not self._make(breaking):
+            breaker = self._maker(breaking)
+            if breaker is not None and not breaker.is_alive(self.node):
+                self._break(breaking, breaker)
             return
         try:
-            maker = self._maker(self.name)
-            if maker is not None and not maker.is_alive(self.node):
-                self.cliq.remove("deleteVolume", volumeName=self.name)
+            found = self._maker(name)
+            if found is not None and found.text == maker.text:
+                self.cliq.remove("deleteVolume", volumeName=name)
         finally:
             self.cliq.remove("deleteVolume", volumeName=breaking)

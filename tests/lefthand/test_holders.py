@@ -166,6 +166,16 @@ def test_a_claim_of_a_killed_call(site: ArraySite, n1: Node, n2: Node, action: s
     assert site.description().endswith(" i:z")
 
 
+def test_claims_of_calls_that_died_at_breaking_one(site: ArraySite, n1: Node) -> None:
+    n1.create()
+    for count in range(1, 4):
+        n1.call("setinfo", VOL_METADATA="x", EXTSTORAGE_CRASH_AT="lefthand.claimed")
+        assert len(site.state()["volumes"]) == 1 + count
+    n1.ok("setinfo", VOL_METADATA="y")
+    assert list(site.state()["volumes"]) == ["v1"]
+    assert site.description().endswith(" i:y")
+
+
 def test_nobody_breaks_a_living_claim(
     site: ArraySite, nodes: tuple[LeftHandBackend, LeftHandBackend]
 ) -> None:
