@@ -24,7 +24,7 @@ import secrets
 from extstorage_common.backends.base import Holder, Holders
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import BadRequest, NotFound
-from extstorage_common.transports.element import AnswerLost, ElementError
+from extstorage_common.transports.element import ElementError, once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,19 +145,18 @@ class States:
 
     def _make(self, username: str, attributes: Object) -> int | None:
         """Make an account; None if another call did. Where the answer got lost, it may have been made."""
-        for _ in range(3):
-            try:
-                told = self.element.call("AddAccount", username=username, attributes=attributes)
-                return int(told["accountID"])
-            except AnswerLost as error:
-                lost = error
-            except ElementError as error:
-                if not error.has_name("xDuplicateUsername"):
-                    raise
-                account = find_account(self.element, username)
-                is_ours = account is not None and account["attributes"] == attributes
-                return int(account["accountID"]) if account and is_ours else None
-        raise lost
+        told = {"username": username, "attributes": attributes}
+        try:
+            account = once(
+                lambda: self.element.call("AddAccount", **told)["account"],
+                lambda: find_account(self.element, username),
+            )
+        except ElementError as error:
+            if not error.has_name("xDuplicateUsername"):
+                raise
+            account = find_account(self.element, username)
+        is_ours = account is not None and account["attributes"] == attributes
+        return int(account["accountID"]) if is_ours else None
 
     def _remove(self, state: State) -> None:
         if state.account is not None:

@@ -98,7 +98,7 @@ class Volumes:
         first = min(_there(self.named(name)), key=_number, default=made)
         if mark(first)["token"] != token:
             self._withdraw(name, token)
-            raise VolumeExists(size=first["totalSize"] >> 20, where=self.account)
+            raise VolumeExists(size=first["totalSize"] >> 20, where=self.element.pool)
         return {"asyncHandle": made.get("asyncHandle", 0), **first}
 
     def _withdraw(self, name: str, token: str) -> None:

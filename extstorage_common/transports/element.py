@@ -28,6 +28,8 @@ VERSION = "8.0"
 """The oldest version of the API that has ListVolumes; every newer cluster answers it."""
 CONNECT_SECONDS = 10.0
 FIRST_PAUSE = 0.2
+LAST_PAUSE = 2.0
+"""Before the last of some five times that a call of ``ONCE`` is tried."""
 FIRST_LOOK = 0.05
 TRIES = 8
 """With pauses that double, some 25 seconds."""
@@ -36,6 +38,9 @@ SECRET = re.compile(r'"(?:initiatorSecret|targetSecret)": *"([^"]*)"')
 
 ONCE = frozenset({"AddAccount", "CloneVolume", "CreateInitiators", "CreateVolume", "CreateVolumeAccessGroup"})
 """Methods that make something anew each time that they are called."""
+
+UNCERTAIN = ("xDBOperationTimeout", "xDBConnectionLoss", "xRecvTimeout")
+"""Errors of a cluster that itself got no answer: a method may have been done all the same."""
 
 PASSING = {
     name.lower(): TRIES
@@ -137,6 +142,8 @@ class Element:
             except PoolUnreachable as error:
                 failure = error
             except ElementError as error:
+                if method in ONCE and error.has_name(*UNCERTAIN):
+                    raise AnswerLost(pool=self.pool, reason=str(error)) from error
                 passing = PASSING.get(str(error.fields["name"]).lower(), 1)
                 if error.has_name(*final) or tried >= passing:
                     raise
@@ -227,14 +234,20 @@ class Element:
 
 def once(make: Callable[[], Any], find: Callable[[], Any]) -> Any:
     """What ``make`` makes. Where its answer got lost, ``find`` looks for it first."""
-    for _ in range(3):
+    import time
+
+    pause = FIRST_PAUSE
+    while True:
         try:
             return make()
         except AnswerLost as error:
             lost = error
         if (found := find()) is not None:
             return found
-    raise lost
+        if pause > LAST_PAUSE:
+            raise lost
+        time.sleep(pause)
+        pause *= 2
 
 
 def _session(login: Login) -> Any:

@@ -62,6 +62,18 @@ def test_what_was_made_before_its_answer_got_lost_is_not_made_again(array: Array
     assert [one["volumeID"] for one in array.volumes()] == [1, 2]
 
 
+@pytest.mark.parametrize("name", ["xDBOperationTimeout", "xDBConnectionLoss", "xRecvTimeout"])
+def test_what_a_cluster_made_and_said_it_had_not_is_not_made_again(array: Array, name: str) -> None:
+    for method in sorted(element.ONCE):
+        array.fault("late", method, {"name": name})
+    volume = array.volume()
+    array.backend().create_snapshot(volume, "copy", lambda: None)
+    array.attach(volume, "node1")
+    assert holders.open_volume(array.backend(), volume, True, "-", ())
+    assert [one["volumeID"] for one in array.volumes()] == [1, 2]
+    assert len(array.cluster.groups) == 2
+
+
 def test_an_opening_whose_answer_got_lost_is_still_the_first(array: Array) -> None:
     """Else the node would trust what it cached before another one wrote."""
     volume = array.volume()
@@ -202,7 +214,7 @@ def test_a_second_create_of_the_name_meanwhile(array: Array) -> None:
     told = {"name": NAME.replace(".", "-"), "accountID": account, "totalSize": 10**9, "enable512e": True}
     told["attributes"] = marked
     array.fault("meanwhile", "CreateVolume", {"call": "CreateVolume", "params": told})
-    with pytest.raises(ExtStorageError, match="the volume exists already"):
+    with pytest.raises(ExtStorageError, match=r"the volume exists already .* in pool 'gold'"):
         array.volume()
     assert [one["attributes"]["ganeti"]["token"] for one in array.volumes()] == ["other"]
 

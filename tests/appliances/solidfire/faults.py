@@ -4,6 +4,7 @@
 The kinds, and what their value is::
 
     error      {"name": ..., "message": ...}: the answer is this error
+    late       {"name": ..., "message": ...}: the answer is this error, though the call took effect
     status     an HTTP status such as 503: the answer is that
     garbage    the answer is no JSON
     drop       the connection ends before the call takes effect
@@ -19,7 +20,7 @@ from typing import Any
 
 from tests.appliances.faults import Fault, Faults
 
-KINDS = ("latency", "meanwhile", "drop", "status", "garbage", "error", "job", "cut")
+KINDS = ("latency", "meanwhile", "drop", "status", "garbage", "error", "job", "late", "cut")
 
 
 def switch_on(

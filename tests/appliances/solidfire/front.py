@@ -153,6 +153,8 @@ class Handler(BaseHTTPRequestHandler):
             self.server.cluster.asyncs[response["result"]["asyncHandle"]]["error"] = faults["job"]
         if "cut" in faults:
             raise Cut
+        if "late" in faults:
+            response = {"error": {"code": 500, "message": "", **faults["late"]}}
         self._send_json({"id": request.get("id"), **response})
 
     def _note(self, method: str, parameters: Any) -> dict[str, Any]:
