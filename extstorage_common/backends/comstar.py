@@ -61,6 +61,7 @@ MISSING = ("dataset does not exist", "could not find any snapshots")
 """How ZFS says that a dataset is not there; newer illumos says the second of a snapshot."""
 THERE = "dataset already exists"
 CLONES = "has dependent clones"
+CHILDREN = "has children"
 LONGEST = 255
 """Characters that a dataset's name may have, its snapshot's included."""
 
@@ -267,7 +268,9 @@ class ComstarBackend(Backend):
     def _remove_container(self, state: State) -> None:
         for version in state.versions:
             self.machine.do("zfs", "destroy", f"{state.container}{SNAPSHOT}{version}", unless=MISSING)
-        self.machine.do("zfs", "destroy", state.container, unless=MISSING)
+        if self.machine.do("zfs", "destroy", state.container, unless=(*MISSING, CHILDREN)).says(CHILDREN):
+            # Another call has made its disk meanwhile.
+            raise VolumeExists(size=self._complete(state.volume).size >> 20, where=self.pool.name)
 
     def _make_disk(self, name: str, size_mib: int, *words: str) -> None:
         """Let ``zfs WORDS`` make a volume's disk."""

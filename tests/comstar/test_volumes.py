@@ -92,6 +92,16 @@ def test_half_made_volume(site: Site) -> None:
     assert datasets(site) == ["v1", "v1/disk"]
 
 
+def test_volume_that_is_finished_by_another_call_is_not_half_made(site: Site) -> None:
+    backend = site.backend()
+    site.run(f"zfs create -o org.ganeti.extstorage:volume=v1 {BASE}/v1")
+    half_made = backend._state("v1")
+    site.run(f"zfs create -V 16m {BASE}/v1/disk")
+    with pytest.raises(VolumeExists, match="16 MiB"):
+        backend._remove_container(half_made)
+    assert datasets(site) == ["v1", "v1/disk"]
+
+
 def test_strangers_are_left_alone(site: Site) -> None:
     backend = site.backend()
     site.run(f"zfs create {BASE}/v1")
