@@ -9,6 +9,7 @@ of the array's own, which goes with it.
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 from extstorage_common import paths
@@ -370,7 +371,9 @@ class LeftHandBackend(Backend):
         try:
             self._make_volume("cloneSnapshot", name, note, {"snapshotName": point})
         except ExtStorageError as error:
-            self._remove_point(point)
+            with contextlib.suppress(ExtStorageError):
+                # If the clone was made after all, the point goes with it.
+                self._remove_point(point)
             if isinstance(error, AlreadyThere):
                 raise NameTaken(name=array_name(name)) from None
             raise

@@ -82,7 +82,7 @@ class Claim:
         return Maker(told.get("description", "").removeprefix(f"{MARK} "))
 
     def _break(self, name: str, maker: Maker) -> None:
-        """Delete what a dead call left, unless somebody does that just now; if that call is dead, its claim."""
+        """Delete a claim that a dead call left, unless another call is at it; if that one died, its claim."""
         breaking = f"{self.name}-{hashlib.sha256(maker.text.encode()).hexdigest()[:12]}"
         if not self._make(breaking):
             breaker = self._maker(breaking)

@@ -89,6 +89,18 @@ def test_a_creation_that_is_cut_off_for_good(site: ArraySite, n1: Node) -> None:
     assert site.state()["volumes"]["v1"]["size"] == 32 << 20
 
 
+def test_a_snapshot_that_is_cut_off_for_good(site: ArraySite) -> None:
+    """Its array's snapshot can't be removed then, which is not what went wrong."""
+    backend = site.backend("n1")
+    volume = backend.create_volume("v1", 16)
+    site.array.fault("cut", "cloneSnapshot", times=2)
+    with pytest.raises(Unreachable, match="ended the connection during cloneSnapshot"):
+        backend.create_snapshot(volume, "v1.snap", lambda: None)
+    for name in ("v1.snap", "v1"):
+        backend.delete_volume(backend.get_volume(name))
+    assert site.state() == EMPTY
+
+
 def test_a_refused_creation_leaves_nothing(site: ArraySite, n1: Node) -> None:
     site.array.fault("reply", "modifyVolume", value={"stdout": error("CliqUnexpected", "no."), "status": 128})
     assert "no." in n1.fails(9, "create", VOL_SIZE="16")
