@@ -11,7 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import hypothesis
 import pytest
+
+# The same examples in every run, however long one takes.
+hypothesis.settings.register_profile(
+    "steady", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("steady")
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PROVIDER = CHECKOUT / "providers/file"

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +60,9 @@ class Native(Running):
 
     def __init__(self, name: str, directory: Path, *options: str) -> None:
         self.address = "127.0.0.1"
-        self.socket = directory / "control"
+        # The path of a socket is limited, and pytest's directories are long.
+        self._own = Path(tempfile.mkdtemp(prefix="appliance-", dir="/tmp"))
+        self.socket = self._own / "control"
         command = [sys.executable, "-m", f"tests.appliances.{name}", "--directory", str(directory / "data")]
         directory.mkdir(parents=True, exist_ok=True)
         self.process = subprocess.Popen(
@@ -68,6 +72,7 @@ class Native(Running):
         assert self.process.stdout
         line = self.process.stdout.readline()
         if not line:
+            shutil.rmtree(self._own)
             raise RuntimeError(f"{name} did not start: exit status {self.process.wait()}")
         self.said = json.loads(line)
 
@@ -75,6 +80,7 @@ class Native(Running):
         """End it."""
         self.process.terminate()
         self.process.communicate(timeout=60)
+        shutil.rmtree(self._own)
 
     def _give(self, order: str) -> str:
         return control.give(str(self.socket), order)

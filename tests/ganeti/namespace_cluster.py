@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,12 +127,18 @@ class NamespaceCluster(Cluster):
     def _hold_loop0(self) -> None:
         """Keep /dev/loop0 from the nodes: Ganeti takes a disk whose minor number is 0 for not attached.
 
-        Of two clusters on this machine only the first has it; after its end the other may meet that disk.
+        Other tests of this machine have it for a moment each. Of two clusters only the first has it; after
+        its end the other may meet that disk.
         """
         held = self.directory / "loop0"
         held.write_bytes(bytes(4096))
-        if (device := _command(f"losetup --find --show {held}").strip()) != "/dev/loop0":
+        deadline = time.monotonic() + 20
+        while (device := _command(f"losetup --find --show {held}").strip()) != "/dev/loop0":
             _command(f"losetup --detach {device}")
+            file = next((loop.file for loop in leftovers.loops() if loop.device == "/dev/loop0"), "")
+            if file.endswith("/loop0") or time.monotonic() > deadline:
+                return
+            time.sleep(0.1)
 
     def _start_nodes(self) -> None:
         self._hub = start_hub(self.directory)

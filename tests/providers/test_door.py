@@ -209,9 +209,7 @@ VARIABLE_NAMES = (
 
 @settings(
     max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     action=st.sampled_from(sorted(VARIABLES)),
