@@ -132,8 +132,8 @@ async def _handle(model: ShellModel, process: asyncssh.SSHServerProcess[bytes]) 
         connection.abort()
         return
     if fault := faults["flood"]:
-        for _ in range(fault.value // 80):
-            process.stderr.write(b"x" * 79 + b"\n")
+        for _ in range(fault.value // 8000):
+            process.stderr.write((b"x" * 79 + b"\n") * 100)
             await process.stderr.drain()
     if fault := faults["noise"]:
         process.stdout.write(fault.value.encode())

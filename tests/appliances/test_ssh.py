@@ -37,7 +37,7 @@ def connect(appliance: Running, tmp_path: Path) -> Iterator[Connect]:
     secret.write_text("secret\n")
     secret.chmod(0o600)
 
-    def connect(seconds: float = 20, **options: Any) -> ssh.Shell:
+    def connect(seconds: float = 60, **options: Any) -> ssh.Shell:
         said: dict[str, Any] = {option.name: option.default for option in ssh.options(22, "admin")}
         said |= {"address": appliance.address, "port": appliance.port, "password_file": str(secret)}
         pool = Pool(
