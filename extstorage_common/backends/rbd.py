@@ -258,6 +258,7 @@ class RbdBackend(Backend):
                 rbd_fence.cut_off_attachments(self, volume, rbd_state.read(self.client, image))
                 crash_point("rbd.cut-off")
                 rbd_fence.refuse_clients(self, volume, opened)
+                rbd_fence.refuse_locks(self, volume, opened)
         rbd_state.forget_maker(self.client, volume.name, self.node)
         with self.client.answers(f"moving image {volume.name} to the trash"):
             try:

@@ -30,7 +30,7 @@ OSD_SECONDS = 35.0
 _QUIET = {"log_file": "", "log_to_stderr": "false", "err_to_stderr": "false", "admin_socket": ""}
 _UNUSABLE = (errno.ENOENT, errno.EIO, errno.EINVAL)
 _DENIED = (errno.EPERM, errno.EACCES)
-COMPARED_UNEQUAL = (errno.ERANGE, errno.EOVERFLOW, errno.ECANCELED, errno.ESTALE)
+COMPARED_UNEQUAL = (errno.ERANGE, errno.EOVERFLOW, errno.ECANCELED)
 _FOR_THE_CALLER = (
     errno.ENOENT,
     errno.ENODATA,
@@ -158,6 +158,23 @@ class Client:
             if status:
                 raise self.rados.OSError(said, errno=-status)
         return json.loads(output) if output else None
+
+    def map_keys(self, name: str) -> list[str]:
+        """The keys of an object's map; none if there is no such object."""
+        rados = self.rados
+        found: list[str] = []
+        while True:
+            with rados.ReadOpCtx() as operation:
+                entries, _ = self.ioctx.get_omap_vals(operation, found[-1] if found else "", "", 1000)
+                try:
+                    with self.answers(f"listing what is in {name}"):
+                        self.ioctx.operate_read_op(operation, name)
+                except rados.ObjectNotFound:
+                    return found
+                keys = [key for key, _ in entries]
+            found += keys
+            if not keys:
+                return found
 
     def write_probe(self) -> None:
         """Write an object and remove it. Raises CephRefused, NoSpace."""

@@ -41,6 +41,13 @@ class ImageInUse(Busy):
     )
 
 
+class ImageLocked(Busy):
+    template = (
+        "{client} locked the image by hand; release that lock if nobody needs it any more: "
+        "rbd lock remove {image} {lock} {client}"
+    )
+
+
 class CephPoolMissing(Unreachable):
     template = (
         "there is no Ceph pool '{rbd_pool}' in cluster {cluster}, so nothing is known of the volumes of pool "

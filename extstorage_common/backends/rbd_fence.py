@@ -17,7 +17,7 @@ import time
 from datetime import datetime
 
 from extstorage_common.backends.rbd_client import host_of
-from extstorage_common.backends.rbd_errors import FenceImpossible, ImageInUse
+from extstorage_common.backends.rbd_errors import FenceImpossible, ImageInUse, ImageLocked
 from extstorage_common.errors import TimedOut
 
 TYPE_CHECKING = False
@@ -37,6 +37,8 @@ ENDING_SECONDS = 10.0
 START_SECONDS = 60.0
 """A hypervisor that was to open the image itself, and has not within this time, is believed dead."""
 ANSWER_MILLISECONDS = 2000
+AUTOMATIC = "internal"
+"""How a lock is tagged that librbd and the kernel take and pass on by themselves."""
 NONE = "-"
 
 
@@ -157,3 +159,12 @@ def refuse_clients(backend: RbdBackend, volume: Volume, image: Any) -> None:
         if not clients:
             return
     raise ImageInUse(clients=", ".join(sorted(clients)), image=backend.spec(volume.name))
+
+
+def refuse_locks(backend: RbdBackend, volume: Volume, image: Any) -> None:
+    """Raise ImageLocked if somebody locked the image (``rbd lock add``): Ceph would wait without end."""
+    with backend.client.answers("asking who has the image's lock"):
+        found = image.list_lockers()
+    if found and found["tag"] != AUTOMATIC:
+        client, lock, _ = found["lockers"][0]
+        raise ImageLocked(lock=lock, client=client, image=backend.spec(volume.name))

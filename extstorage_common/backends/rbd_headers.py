@@ -9,6 +9,8 @@ length in front.
 
 from __future__ import annotations
 
+from extstorage_common.errors import Refused
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from extstorage_common.backends.rbd_client import Client
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 HEAD = (2**64 - 2).to_bytes(8, "little")
 """CEPH_NOSNAP: the image itself, and no snapshot."""
 READ_ONLY = b"\1"
+TRASHED = "id_"
 NORMAL, MOVING = b"\0", b"\1"
 """The state of an image in the trash (TRASH_IMAGE_STATE_NORMAL and so on)."""
 LARGEST = 1 << 16
@@ -69,6 +72,12 @@ def listed_id(client: Client, name: str) -> str | None:
     return None if found is None else _text_of(found)
 
 
+def trashed(client: Client) -> list[str]:
+    """The ids of the images in the trash, also of those that Ceph's Python package can't list (migrating)."""
+    keys = client.map_keys("rbd_trash")
+    return [key.removeprefix(TRASHED) for key in keys if key.startswith(TRASHED)]
+
+
 def finish_move(client: Client, image: str, name: str) -> None:
     """Finish moving an image, whose name is gone already, to the trash; a killed call left that half-done.
 
@@ -82,8 +91,8 @@ def finish_move(client: Client, image: str, name: str) -> None:
         try:
             with client.answers("finishing a move to the trash"):
                 client.ioctx.execute(name_of, "rbd", method, argument)
-        except client.rados.Error:
-            pass  # it is not so any more
+        except (client.rados.Error, Refused):
+            pass  # it is not so any more; else Ceph refuses what is wanted next
 
 
 def _object(image: str) -> str:

@@ -24,8 +24,6 @@ from extstorage_common.errors import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from extstorage_common.config import Pool
 
 SECONDS = 24 * 3600.0
@@ -74,17 +72,15 @@ def purge(client: Client) -> list[str]:
 
     What Ceph refuses to purge is raised in the end.
     """
-    rbd = client.rbd
     gone: list[str] = []
     while True:
-        with client.answers("listing the trash"):
-            entries = list(rbd.RBD().trash_list(client.ioctx))
         names = []
         refused: Refused | None = None
-        for one in entries:
+        for image in rbd_headers.trashed(client):
             try:
-                if _is_due(one) and _purge_image(client, one["id"]) == "gone":
-                    names.append(one["name"])
+                name = _due(client, image)
+                if name and _purge_image(client, image) == "gone":
+                    names.append(name)
             except Refused as error:
                 refused = error  # that one; the others do not have to wait for it
         gone += names
@@ -95,9 +91,16 @@ def purge(client: Client) -> list[str]:
             return sorted(gone)
 
 
-def _is_due(entry: Any) -> bool:
+def _due(client: Client, image: str) -> str:
+    """The name of an image in the trash whose time has come, else nothing."""
+    try:
+        with client.answers(f"looking for image {image} in the trash"):
+            entry = client.rbd.RBD().trash_get(client.ioctx, image)
+    except client.rbd.ImageNotFound:
+        return ""
     until: float = entry["deferment_end_time"].replace(tzinfo=UTC).timestamp()
-    return bool(entry["source"] == "USER") and until <= time.time()
+    is_due = entry["source"] == "USER" and until <= time.time()
+    return str(entry["name"]) if is_due else ""
 
 
 def _purge_image(client: Client, image: str) -> str:

@@ -193,21 +193,7 @@ def forget_maker(client: Client, name: str, node: str) -> None:
 
 def half_made(client: Client) -> list[str]:
     """The volumes that have a maker."""
-    rados = client.rados
-    found: list[str] = []
-    while True:
-        with rados.ReadOpCtx() as operation:
-            after = found[-1] if found else ""
-            entries, _ = client.ioctx.get_omap_vals(operation, after, "", 1000)
-            try:
-                with client.answers("listing half-made volumes"):
-                    client.ioctx.operate_read_op(operation, MAKING)
-            except rados.ObjectNotFound:
-                return found
-            names = [name for name, _ in entries]
-        found += names
-        if not names:
-            return found
+    return client.map_keys(MAKING)
 
 
 def _maker(client: Client, name: str) -> bytes:

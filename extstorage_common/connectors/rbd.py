@@ -273,6 +273,7 @@ def _map_reason(error: OSError) -> str:
         1: "the monitors do not take the user's key: compare the keyring with ceph auth get",
         2: "the kernel does not find it: the image, or the pool's namespace",
         6: "the image has features that this kernel does not know (see dmesg)",
+        16: "somebody locked the image by hand (rbd lock list)",
         22: "the kernel does not know an option; Linux before 5.11 needs ms_mode = legacy (see dmesg)",
         30: "another client holds the image's lock exclusively and does not give it up",
         108: "this node's Ceph client was cut off: detach its other disks first",

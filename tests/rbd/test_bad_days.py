@@ -311,6 +311,17 @@ def test_image_in_use_for_a_moment(site: RbdSite, n1: RbdNode) -> None:
     assert site.is_empty()
 
 
+def test_image_locked_by_hand(site: RbdSite, n1: RbdNode) -> None:
+    """Ceph waits for such a lock without end."""
+    n1.create()
+    site.rbd("lock", "add", ":v1", "mine")
+    advice = n1.fails(6, "remove").rpartition(": ")[2]
+    assert advice.startswith("rbd lock remove ")
+    site.rbd(*advice.split()[1:])
+    n1.ok("remove")
+    assert site.is_empty()
+
+
 def test_grown_by_hand_is_announced(site: RbdSite, n1: RbdNode) -> None:
     n1.create()
     site.rbd("resize", "--no-progress", "--size", "32M", ":v1")

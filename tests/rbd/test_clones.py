@@ -152,3 +152,14 @@ def test_purge_is_the_command_s_business_too(site: RbdSite, n1: RbdNode) -> None
     n1.ok("remove", "v2")
     wait_until(lambda: "v2" not in site.trash())
     assert sorted(site.trash()) == ["stranger", "v1"]
+
+
+def test_purge_while_an_image_migrates(site: RbdSite, n1: RbdNode) -> None:
+    """Until that is done it is in the trash, in a way that Ceph's Python package can't list."""
+    site.rbd("create", "--size", "16M", ":stranger")
+    site.rbd("migration", "prepare", ":stranger", ":other")
+    n1.create()
+    n1.fails(6, "remove", EXTSTORAGE_CRASH_AT="rbd.in-trash")
+    assert site.gnt_storage("pool", "purge", str(site.provider)) == "v1\n"
+    site.rbd("migration", "abort", "--no-progress", ":other")
+    assert site.volumes() == ["stranger"]
