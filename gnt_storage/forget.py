@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +10,8 @@ from extstorage_common import holders, paths
 from extstorage_common.backends.base import Backend
 from extstorage_common.errors import Busy, ExtStorageError, NotFound
 from extstorage_common.provider import Provider
-from gnt_storage import providers, suite_provider
+from gnt_storage import suite_provider
+from gnt_storage.suite_provider import Failure
 
 
 class NodeInCluster(Busy):
@@ -33,16 +33,6 @@ class Trace:
     what: str
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A pool that could not be asked, or not be changed."""
-
-    provider: str
-    pool: str
-    status: int
-    reason: str
-
-
 def refuse_living(node: str) -> None:
     """Raise NodeInCluster for a node of the cluster that is not marked offline."""
     if node in paths.ssconf("node_list") and node not in paths.offline_nodes():
@@ -55,7 +45,7 @@ def traces(node: str, *, dry_run: bool) -> Iterator[Trace | Failure]:
     Another cluster's volumes in the same pool are left alone. A pool that fails is told of, and the
     next one looked at.
     """
-    for name, directory in provider_names().items():
+    for name, directory in suite_provider.names().items():
         pool = "-"
         try:
             provider = suite_provider.of(name, directory)
@@ -93,20 +83,3 @@ def _volume_traces(node: str, backend: Backend, name: str, dry_run: bool) -> Ite
         if not dry_run:
             backend.revoke_connection(volume, node)
         yield "attached"
-
-
-def provider_names() -> dict[str, str]:
-    """Every provider of this suite that is installed or configured here, with its directory or ``""``."""
-    found = {}
-    for name, (provider, *_) in providers.discover().items():
-        if suite_provider.is_of_suite(provider.path):
-            found[name] = provider.path
-    try:
-        files = sorted(os.listdir(paths.config_dir()))
-    except FileNotFoundError:
-        files = []
-    for file in files:
-        name, extension = os.path.splitext(file)
-        if extension == ".conf":
-            found.setdefault(name, "")
-    return found

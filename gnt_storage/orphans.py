@@ -14,9 +14,9 @@ from extstorage_common import paths, worker
 from extstorage_common.backends.base import Backend
 from extstorage_common.deadline import Deadline
 from extstorage_common.errors import BeingMade, ExtStorageError, NotFound, Refused, VolumeIncomplete
-from gnt_storage import forget, suite_provider, volumes
-from gnt_storage.forget import Failure
+from gnt_storage import suite_provider, volumes
 from gnt_storage.ganeti import Disk
+from gnt_storage.suite_provider import Failure
 from gnt_storage.survey.taking import Told
 from gnt_storage.volumes import NOBODY
 
@@ -29,7 +29,7 @@ HOLDER = "holder"
 
 
 class NotAnOrphan(Refused):
-    """What shall be removed is none of those that may be."""
+    """What was named is nothing that may be removed here."""
 
     template = "{name} is not removed: {reason}"
 
@@ -95,7 +95,7 @@ def _listing(backend: Backend) -> Callable[[Deadline, Callable[[str], None]], li
 
 def _pools() -> Iterator[tuple[str, str, Backend | ExtStorageError]]:
     """Every pool of every provider of this suite here; an error in the place of one that can't be used."""
-    for name, directory in forget.provider_names().items():
+    for name, directory in suite_provider.names().items():
         try:
             provider = suite_provider.of(name, directory)
             pools = provider.configuration.pool_names()

@@ -24,7 +24,7 @@ class StorageSilent(Unreachable):
 def refuse_unreachable(instance: str) -> None:
     """Raise StorageSilent unless the storage of all ext disks of an instance answers on its node.
 
-    Providers that are not of this suite are let pass: nobody knows how to ask them.
+    Disks of other suites' providers are not looked at: nobody knows how to ask these.
     """
     disks = [disk for disk in ganeti.disks().values() if disk.instance == instance]
     if not disks:

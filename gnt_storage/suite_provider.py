@@ -4,11 +4,28 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
-from extstorage_common import backends, config, provider, script
+from extstorage_common import backends, config, paths, provider, script
 from extstorage_common.errors import NotFound
 from extstorage_common.provider import Provider
 from gnt_storage import providers
+
+
+class ProviderNotFound(NotFound):
+    """Neither a directory nor a name on the search path."""
+
+    template = "there is no provider '{name}': no such directory, and not in {where}"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A provider (``pool`` is ``-``) or pool that could not be asked, or not be changed, and why."""
+
+    provider: str
+    pool: str
+    status: int
+    reason: str
 
 
 def is_of_suite(directory: str) -> bool:
@@ -19,6 +36,23 @@ def is_of_suite(directory: str) -> bool:
             return ours.read() == theirs.read()
     except OSError:
         return False
+
+
+def names() -> dict[str, str]:
+    """Every provider of this suite that is installed or configured here, with its directory or ``""``."""
+    found = {}
+    for name, (used, *_) in providers.discover().items():
+        if is_of_suite(used.path):
+            found[name] = used.path
+    try:
+        files = sorted(os.listdir(paths.config_dir()))
+    except FileNotFoundError:
+        files = []
+    for file in files:
+        name, extension = os.path.splitext(file)
+        if extension == ".conf":
+            found.setdefault(name, "")
+    return found
 
 
 def load(name_or_directory: str) -> Provider:
@@ -42,12 +76,6 @@ def of(name: str, directory: str = "") -> Provider:
     Raises BadConfiguration, UnknownBackend.
     """
     return provider.load(name, os.path.realpath(directory) if directory else name)
-
-
-class ProviderNotFound(NotFound):
-    """Neither a directory nor a name on the search path."""
-
-    template = "there is no provider '{name}': no such directory, and not in {where}"
 
 
 def find(name_or_directory: str) -> str:

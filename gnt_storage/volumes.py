@@ -23,9 +23,9 @@ from extstorage_common.locks import Lock
 from extstorage_common.provider import Provider
 from extstorage_common.request import Request
 from extstorage_common.workflow import Workflow
-from gnt_storage import forget, ganeti, suite_provider
-from gnt_storage.forget import Failure
+from gnt_storage import ganeti, suite_provider
 from gnt_storage.ganeti import Disk
+from gnt_storage.suite_provider import Failure
 
 COMPLETE = "complete"
 HALF_MADE = "half-made"
@@ -45,7 +45,7 @@ class NotHere(NotFound):
 class InSeveral(Exists):
     """More than one provider has a volume of this name."""
 
-    template = "volume {volume} is in several pools: {places}; say which with --provider"
+    template = "volume {volume} is in pools of several providers ({providers}); say which with --provider"
 
 
 class NodeAlive(HeldElsewhere):
@@ -85,12 +85,12 @@ class Told:
 def providers(names: tuple[str, ...] = ()) -> list[Provider | Failure]:
     """These providers, or every one of this suite that is installed or configured here.
 
-    Raises ProviderNotFound for a name; what is wrong with one of all is a Failure.
+    Raises ProviderNotFound for one of ``names``. Without names, a provider that can't be loaded is a Failure.
     """
     if names:
         return [suite_provider.load(name) for name in names]
     found: list[Provider | Failure] = []
-    for name, directory in forget.provider_names().items():
+    for name, directory in suite_provider.names().items():
         try:
             found.append(suite_provider.of(name, directory))
         except ExtStorageError as error:
@@ -210,7 +210,7 @@ def locate(volume: str, name: str | None) -> Provider:
         except ExtStorageError as error:
             unknown = unknown or error
     if len(found) > 1:
-        raise InSeveral(volume=volume, places=", ".join(one.name for one in found))
+        raise InSeveral(volume=volume, providers=", ".join(one.name for one in found))
     if not found and unknown is not None:
         raise unknown
     if not found:

@@ -16,7 +16,7 @@ from extstorage_common import paths, serve
 from extstorage_common.backends.remote import RemoteBackend
 from extstorage_common.errors import BadRequest
 from extstorage_common.request import is_name
-from gnt_storage import forget, suite_provider
+from gnt_storage import suite_provider
 
 
 class NotAPublicKey(BadRequest):
@@ -73,7 +73,7 @@ def restore() -> None:
     The unit ganeti-extstorage-exports.service calls it when the machine starts, after the system's own
     services have restored what they know. It can be called at any time: running exports go on.
     """
-    for name, directory in forget.provider_names().items():
+    for name, directory in suite_provider.names().items():
         provider = suite_provider.of(name, directory)
         for pool in provider.configuration.pool_names():
             backend = provider.open_pool(provider.pool(pool))

@@ -19,7 +19,7 @@ SHOWN = 3
 
 @click.group()
 def hook() -> None:
-    """Do what a hook of Ganeti's shall do; not for people.
+    """Do the work of one of Ganeti's hooks; not for people.
 
     \b
     Example:

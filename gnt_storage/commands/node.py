@@ -9,13 +9,14 @@ import click
 
 from extstorage_common.errors import ExtStorageError
 from gnt_storage import forget, output
-from gnt_storage.forget import Failure, Trace
+from gnt_storage.forget import Trace
+from gnt_storage.suite_provider import Failure
 
 
 class SomePoolsFailed(ExtStorageError):
     """Pools that could not be asked or changed; they have been printed."""
 
-    template = "{count} of the pools still may keep something of {node}; call it again once they answer"
+    template = "{count} of the pools may still keep something of {node}; call it again once they answer"
 
 
 @click.group()

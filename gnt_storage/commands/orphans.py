@@ -10,9 +10,9 @@ import click
 from extstorage_common.errors import ExtStorageError
 from gnt_storage import ganeti, output
 from gnt_storage import orphans as policy
-from gnt_storage.forget import Failure
 from gnt_storage.nodes import inventory
 from gnt_storage.orphans import Orphan
+from gnt_storage.suite_provider import Failure
 from gnt_storage.survey import taking
 
 

@@ -12,7 +12,7 @@ import click
 from extstorage_common.backends.base import Backend
 from extstorage_common.errors import ExtStorageError
 from gnt_storage import output, suite_provider, volumes
-from gnt_storage.forget import Failure
+from gnt_storage.suite_provider import Failure
 
 
 class SomePoolsUnwell(ExtStorageError):

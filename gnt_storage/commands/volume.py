@@ -13,7 +13,7 @@ import click
 from extstorage_common.errors import ExtStorageError, Refused
 from extstorage_common.provider import Provider
 from gnt_storage import output, volumes
-from gnt_storage.forget import Failure
+from gnt_storage.suite_provider import Failure
 from gnt_storage.volumes import Told
 
 UNITS = {"": 0, "m": 0, "g": 10, "t": 20}

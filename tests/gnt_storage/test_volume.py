@@ -137,7 +137,7 @@ def test_in_two_providers(site: Site, n1: Node) -> None:
     assert as_node(n1, "volume", "create", "v1", "--size", "16", "--provider", "nfs1").status == 0
     several = as_node(n1, "volume", "remove", "v1", "--yes")
     assert (several.status, several.stderr) == (
-        5, "gnt-storage: volume v1 is in several pools: file, nfs1; say which with --provider\n"
+        5, "gnt-storage: volume v1 is in pools of several providers (file, nfs1); say which with --provider\n"
     )  # fmt: skip
     assert as_node(n1, "volume", "remove", "v1", "--yes", "--provider", "nfs1").status == 0
     assert site.volumes() == ["v1"]
