@@ -23,6 +23,9 @@ SOURCES = [
 ]
 COMMAND_LINE = re.compile(r"(?<![\w/.-])gnt-storage ((?:[a-z-]+ ?)+)((?:[^`\n\"]|\\\n)*)")
 OPTION = re.compile(r"(?<![\w-])--[a-z-]+")
+SENTENCE = re.compile(r"(?<![*\w])\*([^*\n]+)\*(?=,? (?:\*|\(\d+\)))")
+"""What a guide explains of an error: its sentence, with dots or an example for what varies, and status."""
+VARYING = re.compile(r"\.\.\.[\w./-]*|'[^']*'|\([^)]*\)")
 
 
 def command(words: list[str]) -> click.Command:
@@ -42,6 +45,16 @@ def test_command_lines_exist(page: Path) -> None:
         found = command(line[1].split())
         known = {"--help", "-h"}.union(*(option.opts for option in found.params))
         assert set(OPTION.findall(line[0])) <= known, line[0]
+
+
+def test_sentences_are_those_of_errors() -> None:
+    """Every part of a sentence that does not vary is somewhere in the code."""
+    code = re.sub(r'"\s+f?"', "", "\n".join(path.read_text() for path in SOURCES))
+    explained = [(page.name, one) for page in PAGES for one in SENTENCE.findall(page.read_text())]
+    assert len(explained) > 40
+    for page, sentence in explained:
+        for part in VARYING.split(sentence):
+            assert part.strip(" ,;:") in code, (page, sentence)
 
 
 @pytest.mark.parametrize("name", backends.NAMES)
