@@ -188,7 +188,7 @@ class Workflow:
         # A device whose volume was deleted under it counts, too: the connector says that it is wrong.
         if attachment is not None and attachment.is_bound():
             connector = self._connector(attachment.connector)
-            data = self._connection_data(backend, volume, connector)
+            data = self._export(backend, volume, connector)
             connector.extend_volume(data, attachment.device)
 
     def setinfo(self) -> None:
@@ -281,7 +281,8 @@ class Workflow:
     def _connector(self, name: str) -> Connector:
         return connectors.load(name)(self.deadline)
 
-    def _connection_data(self, backend: Backend, volume: Volume, connector: Connector) -> dict[str, Any]:
+    def _export(self, backend: Backend, volume: Volume, connector: Connector) -> dict[str, Any]:
+        """Have the storage export the volume to this node, unless it does; returns the connection's data."""
         connection = backend.initialize_connection(volume, connector.get_connector_properties())
         data: dict[str, Any] = connection["data"]
         return data
@@ -308,7 +309,7 @@ class Workflow:
     def _connect_device(
         self, backend: Backend, volume: Volume, connector: Connector, attachment: Attachment
     ) -> None:
-        data = self._connection_data(backend, volume, connector)
+        data = self._export(backend, volume, connector)
         attachment.kept = connector.kept(data)
         attachment.save()
         crash_point("attach.exported")
@@ -343,7 +344,7 @@ class Workflow:
         if attachment is None or attachment.state != ATTACHED or not attachment.is_here():
             return self._connect(backend, volume, attachment)
         connector = self._connector(attachment.connector)
-        data = self._connection_data(backend, volume, connector)
+        data = self._export(backend, volume, connector)
         if connector.is_connected(data, attachment.device):
             return attachment
         try:
