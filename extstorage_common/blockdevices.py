@@ -31,6 +31,18 @@ def content(path: str) -> str:
         return ""
 
 
+def write_attribute(path: str, text: str) -> None:
+    """Tell the kernel something through a file of sysfs. Raises SystemRefused."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise SystemRefused(what=f"writing '{text}' to {path}", reason=error.strerror) from error
+
+
 def is_unchanged(identity: Sequence[tuple[str, str]]) -> bool:
     """Whether each of these files of sysfs still says what it said."""
     return all(content(file) == expected for file, expected in identity)

@@ -11,7 +11,7 @@ import os
 import time
 
 from extstorage_common import guests
-from extstorage_common.blockdevices import content
+from extstorage_common.blockdevices import content, write_attribute
 from extstorage_common.connectors.iscsi_records import LOGIN_SECONDS
 from extstorage_common.errors import NodeUnfit, Refused, SystemRefused, TimedOut, Unreachable
 from extstorage_common.records import unlink_if_there
@@ -107,12 +107,12 @@ class Session:
     def scan(self, lun: int) -> None:
         """Look for this disk and no other; returns when the kernel has it, or the target has not."""
         self.announce(lun)
-        write(f"{HOSTS}/{self._host()}/scan", f"- - {lun}")
+        write_attribute(f"{HOSTS}/{self._host()}/scan", f"- - {lun}")
 
     def remove(self, lun: int) -> None:
         """Make a disk disappear; the kernel flushes it, if it answers."""
         if directory := self.luns().get(lun):
-            write(f"{directory}/delete", "1")
+            write_attribute(f"{directory}/delete", "1")
         guests.unmark(self._address(lun))
 
     def _host(self) -> str:
@@ -182,18 +182,6 @@ def begin(portal: Portal, deadline: Deadline) -> Session:
     if ended.status in NO_ANSWER:
         raise TargetNotThere(**about) if _answers(portal) else PortalUnreachable(**about)
     raise LoginFailed(reason=ended.reason, **about)
-
-
-def write(path: str, text: str) -> None:
-    """Tell the kernel something through a file of sysfs. Raises SystemRefused."""
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, text.encode())
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise SystemRefused(what=f"writing '{text}' to {path}", reason=error.strerror) from error
 
 
 def _iscsiadm(arguments: list[str], deadline: Deadline) -> local.Ended:

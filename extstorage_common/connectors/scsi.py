@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import os
 
-from extstorage_common.blockdevices import content, size, sysfs
-from extstorage_common.connectors.iscsi_sessions import write
+from extstorage_common.blockdevices import content, size, sysfs, write_attribute
 from extstorage_common.errors import WrongDevice
 
 TYPE_CHECKING = False
@@ -39,7 +38,7 @@ def check_identity(device: str, wwn: str) -> None:
 
 def rescan(device: str) -> None:
     """Ask the disk again who it is and how large."""
-    write(f"{sysfs(device)}/device/rescan", "1")
+    write_attribute(f"{sysfs(device)}/device/rescan", "1")
 
 
 def wait_for_size(device: str, wanted: int, deadline: Deadline) -> None:
