@@ -132,9 +132,9 @@ def test_a_lost_export_is_the_same_disk_again(both: list[ArrayNode], array: Arra
 def test_the_array_is_away(both: list[ArrayNode], array: Array) -> None:
     """The disk goes on; detach disconnects, and says that the array can't be told."""
     n1, _ = both
-    n1.configure(timeout="10")
     n1.create()
     n1.attach()
+    n1.configure(timeout="20")
     array.away()
     assert n1.attach() == LINK
     assert n1.write("x")
@@ -144,6 +144,7 @@ def test_the_array_is_away(both: list[ArrayNode], array: Array) -> None:
         n1.try_again()
         n1.fails(8, action, volume)
     array.back()
+    n1.configure()
     n1.try_again()
     n1.ok("detach")
     assert n1.left() == []

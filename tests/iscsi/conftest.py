@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,12 +26,13 @@ TARGET = "iqn.2026-01.test.example.extstorage"
 
 
 class Failure(Exception):
-    """What the library said no with."""
+    """What the library said no with; ``seconds`` is how long it took, if it came to say so."""
 
-    def __init__(self, status: int, sentence: str) -> None:
+    def __init__(self, status: int, sentence: str, seconds: float = 3600.0) -> None:
         super().__init__(sentence)
         self.status = status
         self.sentence = sentence
+        self.seconds = seconds
 
 
 def drive(node: Node, told: dict[str, Any], crash_at: str = "") -> Any:
@@ -40,7 +40,8 @@ def drive(node: Node, told: dict[str, Any], crash_at: str = "") -> Any:
     command = ["env", f"EXTSTORAGE_CRASH_AT={crash_at}", *DRIVER]
     done = node.run(command, check=False, input=json.dumps(told))
     if done.returncode:
-        raise Failure(done.returncode, done.stderr.strip())
+        seconds = json.loads(done.stdout)["seconds"] if done.stdout else 3600.0
+        raise Failure(done.returncode, done.stderr.strip(), seconds)
     return json.loads(done.stdout)
 
 
@@ -128,16 +129,17 @@ class Initiator:
     def __init__(self, node: Node, connector: str = "iscsi") -> None:
         self.node = node
         self.connector = connector
-        self.seconds = 50.0
+        self.seconds = 3600.0
 
     def call(self, method: str, *arguments: Any, seconds: float = 50.0, crash_at: str = "") -> Any:
-        """Call the connector; its result. Raises Failure. ``self.seconds`` is how long it took."""
+        """Call the connector; its result. Raises Failure. ``self.seconds`` is how long that took there."""
         told = {"function": "connector", "connector": self.connector, "method": method}
-        began = time.monotonic()
         try:
             answer = drive(self.node, {**told, "arguments": list(arguments), "seconds": seconds}, crash_at)
-        finally:
-            self.seconds = time.monotonic() - began
+        except Failure as failure:
+            self.seconds = failure.seconds
+            raise
+        self.seconds = answer["seconds"]
         return answer["result"]
 
     def fails(self, status: int, method: str, *arguments: Any, seconds: float = 50.0) -> str:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs in a node of the lab: does with the library what one line of JSON on standard input says.
 
-It prints the result as JSON, or ends with the error's exit status and its sentence on stderr.
+It prints the result as JSON, and how long that took; on an error it ends with that one's exit status, and its
+sentence on stderr.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from extstorage_common.targets import lio
 
 def export(told: dict[str, Any]) -> None:
     """Export a device to some initiators, with a tuple of secrets for each."""
-    lio.load_modules(Deadline(20))
+    lio.load_modules(Deadline(60))
     initiators = {name: lio.Secrets(*secrets) for name, secrets in told["initiators"].items()}
     lio.ensure(_export(told), initiators)
 
@@ -42,16 +43,17 @@ def connector(told: dict[str, Any]) -> dict[str, Any]:
     arguments = told["arguments"]
     if told["method"] == "connect_volume":
         arguments = [*arguments, "", lambda device: None]
-    began = time.monotonic()
-    result = getattr(driver, told["method"])(*arguments)
-    return {"result": result, "seconds": time.monotonic() - began}
+    return {"result": getattr(driver, told["method"])(*arguments)}
 
 
 def main() -> None:
     told = json.load(sys.stdin)
+    began = time.monotonic()
     try:
-        print(json.dumps(globals()[told["function"]](told)))
+        done = globals()[told["function"]](told)
+        print(json.dumps({**(done or {}), "seconds": time.monotonic() - began}))
     except ExtStorageError as error:
+        print(json.dumps({"seconds": time.monotonic() - began}))
         print(error, file=sys.stderr)
         sys.exit(error.status)
 

@@ -222,9 +222,9 @@ def test_a_verify_that_hangs_is_found(healthy: Cluster) -> None:
     node = healthy.nodes[1]
     node.run(f"rm {other}/verify")
     node.put(f"{other}/verify", f"{HOLLOW}\nexec sleep 1000\n", 0o755)
-    found = findings(healthy, "--timeout 10")
+    found = findings(healthy, "--timeout 20")
     healthy.on_all(lambda node: node.run(f"rm -r {other}"))
-    assert "verify did not end within 10 s" in found[node.name, "nfs1"]
+    assert "verify did not end within 20 s" in found[node.name, "nfs1"]
     assert {provider for _, provider in found} == {"nfs1"}
     assert findings(healthy) == {}
 

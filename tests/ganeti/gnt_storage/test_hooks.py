@@ -24,7 +24,7 @@ def stopped(cluster: Cluster, package: Path) -> Iterator[Cluster]:
 
     def install(node: Any) -> None:
         node.install(package)
-        node.put("/etc/ganeti/extstorage/file.conf", f"[gold]\ndirectory = {POOL}\ntimeout = 5\n")
+        node.put("/etc/ganeti/extstorage/file.conf", f"[gold]\ndirectory = {POOL}\n")
 
     cluster.on_all(install)
     cluster.master.run("gnt-storage pool init file gold")
