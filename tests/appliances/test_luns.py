@@ -48,7 +48,7 @@ def publish(lab: Lab) -> Iterator[Callable[..., None]]:
         told += 1
         lab.storage.run("cat >/run/luns.input", input=json.dumps({IQN: targets} if targets else {}) + "\n")
         wait = f"until [ $(wc -l </run/luns.output) -ge {told} ]; do sleep 0.02; done; cat /run/luns.output"
-        assert set(run(wait, timeout=20).stdout.split()) == {"done"}
+        assert set(run(wait).stdout.split()) == {"done"}
 
     yield publish
     publish()

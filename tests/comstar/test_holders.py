@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from extstorage_common.backends import comstar
+from extstorage_common.backends import comstar, sessions
 from extstorage_common.backends.base import EXCLUSIVE, SHARED, Holder
 from extstorage_common.errors import NoSpace, Refused
 from tests.comstar.conftest import Site, attach, initiator
@@ -138,7 +138,8 @@ def test_fence_that_has_no_effect_is_no_fence(site: Site) -> None:
 
 
 def test_a_session_tells_who_is_alive(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comstar, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(comstar, "SILENCE_SECONDS", 5)
+    monkeypatch.setattr(sessions, "RETURN_SECONDS", 0.2)
     n1, n2 = site.backend("n1"), site.backend("n2")
     volume = n1.create_volume("v1", 16)
     iqn = attach(n1)["target_iqn"]
