@@ -36,6 +36,7 @@ from extstorage_common.request import is_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import configparser
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
@@ -307,7 +308,8 @@ class Configuration:
     def first_pool(self) -> str:
         """The first of them. Raises BadConfiguration if there is none."""
         if not self.pool_names():
-            raise BadConfiguration(file=self.file, reason="it is not there, and this provider needs one")
+            reason = "it is not there; write it, with a section for each pool, such as [default]"
+            raise BadConfiguration(file=self.file, reason=reason)
         return self.pool_names()[0]
 
     def pool(
@@ -321,8 +323,10 @@ class Configuration:
 
         ``defaults`` are the backend's values for a provider without any configuration. Where a pool
         has a controller, only the controller's own configuration must have the backend's options.
-        Raises PoolNotFound, BadOption, MissingOption.
+        Raises PoolNotFound, BadConfiguration, BadOption, MissingOption, UnknownOption (the slip by which
+        one is missing).
         """
+        self.first_pool()
         if name not in self.pool_names():
             raise PoolNotFound(pool=name, nearest=nearest(name, self.pool_names()))
         said: Mapping[str, str] = defaults if self.is_absent else self.sections[name]
@@ -332,6 +336,7 @@ class Configuration:
             if text is None and "controller" in said and not is_controller:
                 text = ""
             if text is None:
+                self.check_names(table)
                 raise MissingOption(file=self.file, section=name, option=option.name, help=option.help)
             try:
                 options[option.name] = option.kind.parse(text) if text else None
@@ -377,8 +382,10 @@ def load(provider: str) -> Configuration:
             text = stream.read()
     except FileNotFoundError:
         return Configuration(provider, file, {})
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadConfiguration(file=file, reason=error) from error
+    except OSError as error:
+        raise BadConfiguration(file=file, reason=f"it can't be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BadConfiguration(file=file, reason="it is not UTF-8") from error
     return Configuration(provider, file, _sections(file, text))
 
 
@@ -389,7 +396,7 @@ def _sections(file: str, text: str) -> dict[str, dict[str, str]]:
     try:
         parser.read_string(text, source=file)
     except configparser.Error as error:
-        raise BadConfiguration(file=file, reason=error) from error
+        raise BadConfiguration(file=file, reason=_slip(error)) from error
     sections = {name: dict(parser[name]) for name in parser.sections()}
     if not sections:
         raise BadConfiguration(
@@ -399,6 +406,22 @@ def _sections(file: str, text: str) -> dict[str, dict[str, str]]:
         if not is_name(name):
             raise BadConfiguration(file=file, reason=f"'[{name}]' can't name a pool")
     return sections
+
+
+def _slip(error: configparser.Error) -> str:
+    """What is wrong with a file; not what stands there, which might be a password."""
+    import configparser
+
+    match error:
+        case configparser.MissingSectionHeaderError():
+            return f"line {error.lineno} comes before the first section, such as [default]"
+        case configparser.DuplicateSectionError():
+            return f"line {error.lineno} begins another section [{error.section}]"
+        case configparser.DuplicateOptionError():
+            return f"line {error.lineno} says {error.option} in [{error.section}] a second time"
+        case configparser.ParsingError():
+            return f"line {error.errors[0][0]} is neither [POOL] nor OPTION = VALUE"
+    return str(error)
 
 
 def parameters_of(table: Sequence[Option]) -> list[Option]:

@@ -51,17 +51,20 @@ def run(name: str, real_directory: str, names: Sequence[str], asking: Callable[[
 
 
 def _run_checks(checks: Iterable[Check], names: Sequence[str]) -> None:
-    failures = []
+    failures: dict[str, str] = {}
+    status = 0
     for name, check in checks:
         if names and name not in names:
             continue
         try:
             check()
         except ExtStorageError as error:
-            failures.append((name, error))
+            # What several say, as when a storage does not answer, is said once.
+            failures.setdefault(str(error), name)
+            status = status or error.status
     if failures:
-        failed = ChecksFailed(sentence="; ".join(f"{name}: {error}" for name, error in failures))
-        failed.status = failures[0][1].status
+        failed = ChecksFailed(sentence="; ".join(f"{name}: {error}" for error, name in failures.items()))
+        failed.status = status
         raise failed
 
 

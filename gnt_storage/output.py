@@ -10,7 +10,26 @@ from typing import Any, TypeVar
 
 import click
 
+from extstorage_common.errors import Busy
+
 Item = TypeVar("Item")
+
+
+class NotConfirmed(Busy):
+    """The question was not answered with yes; status 6, as for an interrupted command."""
+
+    template = "nothing was done, since nobody said yes; --yes does without asking"
+
+
+def confirm(question: str) -> None:
+    """Go on if somebody says yes. Raises NotConfirmed, also where nobody is there to be asked."""
+    try:
+        confirmed = click.confirm(question, err=True)
+    except click.Abort:
+        click.echo(err=True)
+        confirmed = False
+    if not confirmed:
+        raise NotConfirmed
 
 
 def print_json(document: Any) -> None:

@@ -202,10 +202,14 @@ def locate(volume: str, name: str | None) -> Provider:
         return suite_provider.load(attachment.provider)  # known also while its storage is away
     found: list[Provider] = []
     unknown: ExtStorageError | None = None
-    candidates = providers()
-    for provider in candidates:
+    asked: list[str] = []
+    for candidate, directory in suite_provider.names().items():
         try:
-            if not isinstance(provider, Failure) and has(provider, volume):
+            provider = suite_provider.of(candidate, directory)
+            if not provider.configuration.pool_names():
+                continue
+            asked.append(candidate)
+            if has(provider, volume):
                 found.append(provider)
         except ExtStorageError as error:
             unknown = unknown or error
@@ -214,8 +218,7 @@ def locate(volume: str, name: str | None) -> Provider:
     if not found and unknown is not None:
         raise unknown
     if not found:
-        names = [one.name if isinstance(one, Provider) else one.provider for one in candidates]
-        raise NotHere(volume=volume, providers=", ".join(names) or "no provider")
+        raise NotHere(volume=volume, providers=", ".join(asked) or "no provider")
     return found[0]
 
 

@@ -45,11 +45,7 @@ def forget_command(name: str, yes: bool, dry_run: bool, as_json: bool) -> None:
     """
     forget.refuse_living(name)
     if not dry_run and not yes:
-        click.confirm(
-            f"Is {name} off, or has it left the cluster, so that nothing of it may go on?",
-            abort=True,
-            err=True,
-        )
+        output.confirm(f"Is {name} off, or has it left the cluster, so that nothing of it may go on?")
     told = list(forget.traces(name, dry_run=dry_run))
     found = [one for one in told if isinstance(one, Trace)]
     failures = [one for one in told if isinstance(one, Failure)]

@@ -78,11 +78,7 @@ def orphans(names: tuple[str, ...], yes: bool, dry_run: bool, as_json: bool) -> 
 def _remove(wanted: list[Orphan], yes: bool) -> list[Orphan]:
     if wanted and not yes:
         count = "this volume" if len(wanted) == 1 else f"these {len(wanted)} volumes"
-        click.confirm(
-            f"Delete {count} and all data for good: {', '.join(one.name for one in wanted)}?",
-            abort=True,
-            err=True,
-        )
+        output.confirm(f"Delete {count} and all data for good: {', '.join(one.name for one in wanted)}?")
     for one in wanted:
         policy.remove(one)
     return wanted

@@ -58,7 +58,7 @@ def uninstall(
     chosen = rollout.choose(nodes, groups, nodes_file, everywhere)
     if not dry_run and not yes:
         where = f"{len(chosen)} node{'s' if len(chosen) > 1 else ''}"
-        click.confirm(f"Remove {', '.join(providers)} from {where}?", abort=True, err=True)
+        output.confirm(f"Remove {', '.join(providers)} from {where}?")
     results = rollout.on_nodes(chosen, payload.removal(providers, config=config, dry_run=dry_run))
     if as_json:
         document = report.document(results, action="uninstall", providers=providers, dry_run=dry_run)

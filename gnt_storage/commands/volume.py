@@ -181,9 +181,7 @@ def remove(name: str, provider: str | None, yes: bool, despite_ganeti: bool, as_
     if not despite_ganeti:
         _refuse_known(name, "gnt-instance modify --disk {disk}:remove {instance}")
     if not yes:
-        click.confirm(
-            f"Delete volume {name} of provider {found.name} and all its data for good?", abort=True, err=True
-        )
+        output.confirm(f"Delete volume {name} of provider {found.name} and all its data for good?")
     _act(found, "remove", {"VOL_NAME": name}, as_json)
 
 
@@ -278,7 +276,7 @@ def release(
       gnt-storage volume release f7c1.ext.disk0 --node node2.example.com
     """
     if not yes:
-        click.confirm(f"Is {node} off, so that nothing of it may go on?", abort=True, err=True)
+        output.confirm(f"Is {node} off, so that nothing of it may go on?")
     freed = volumes.release(name, provider, node, even_if_alive)
     if as_json:
         output.print_json({"version": 1, "action": "release", "volume": name, "node": node, "freed": freed})

@@ -126,9 +126,13 @@ def _of_provider(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     report = entry["report"] or {}
     if report.get("problem"):
         yield ERROR, report["problem"]
+    failed: dict[str, str] = {}
     for check, _, problem in report.get("checks", ()):
         if problem and check != "logs":
-            yield ERROR, f"{check}: {problem}"
+            # What several checks say, as when a storage does not answer, is said once.
+            failed.setdefault(problem, check)
+    for problem, check in failed.items():
+        yield ERROR, f"{check}: {problem}"
     for pool in report.get("pools", {}).values():
         for file, mode, owner, _ in pool["secrets"].values():
             if owner > 0 or mode not in ("", SECRET_MODE):

@@ -93,6 +93,10 @@ def test_nothing_is_wrong() -> None:
         ("providers/0/verify", "it hangs", "error", "it hangs"),
         ("providers/0/report/problem", "no pool", "error", "no pool"),
         ("providers/0/report/checks", [["pool", "gold", "away"]], "error", "pool: away"),
+        (
+            "providers/0/report/checks", [["key", "gold", "away"], ["pool", "gold", "away"]],
+            "error", "key: away",
+        ),
         ("providers/0/report/configured", False, "error", "it has no configuration, which 3 other"),
         (GOLD + "/uuid", "v", "error", "pool 'gold' is another one here: UUID v"),
         (GOLD + "/options/directory", None, "error", "directory is not set, on 3 other"),
@@ -107,7 +111,8 @@ def test_nothing_is_wrong() -> None:
 def test_one_node_differs(path: str, value: Any, severity: str, problem: str) -> None:
     found = findings.find(changed(path, value))
     assert {one.node for one in found} == {"n2"}
-    assert any(one.severity == severity and problem in one.problem for one in found), found
+    assert [problem in one.problem for one in found if one.severity == severity].count(True) == 1, found
+    assert not any(one.problem.startswith("pool: away") for one in found if problem == "key: away")
 
 
 def test_two_nodes_that_differ_are_told_of_the_second() -> None:

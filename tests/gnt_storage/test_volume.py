@@ -33,13 +33,13 @@ def ganeti(site: Site) -> Path:
     return directory
 
 
-def as_node(node: Node, *arguments: str) -> Result:
+def as_node(node: Node, *arguments: str, **variables: str) -> Result:
     """``gnt-storage`` on a node that has Ganeti's files if there are any."""
-    return gnt_storage(
-        node.site, *arguments,
-        EXTSTORAGE_NODE=node.name, EXTSTORAGE_RUN_DIR=str(node.run_dir),
-        EXTSTORAGE_SEARCH_PATH="/nowhere", EXTSTORAGE_SSCONF_DIR=str(node.site.directory / "ganeti"),
-    )  # fmt: skip
+    own = {
+        "EXTSTORAGE_NODE": node.name, "EXTSTORAGE_RUN_DIR": str(node.run_dir),
+        "EXTSTORAGE_SEARCH_PATH": "/nowhere", "EXTSTORAGE_SSCONF_DIR": str(node.site.directory / "ganeti"),
+    }  # fmt: skip
+    return gnt_storage(node.site, *arguments, **own | variables)
 
 
 def volumes(node: Node, status: int = 0) -> dict[str, dict[str, Any]]:
@@ -115,6 +115,37 @@ def test_not_found_and_unreachable_are_told_apart(site: Site, n1: Node) -> None:
         away = as_node(n1, "volume", *arguments)
         assert away.status == 8, arguments
         assert "marker file" in away.stderr
+
+
+def test_what_is_configured_for_nobody_has_no_volumes(site: Site, n1: Node) -> None:
+    """The package brings every provider. What is configured wrongly may have any."""
+    search = site.directory / "search"
+    search.mkdir()
+    for provider in ("file", "lvm"):
+        (search / provider).symlink_to(PROVIDER.parent / provider)
+    missing = as_node(n1, "volume", "show", "v9", EXTSTORAGE_SEARCH_PATH=str(search))
+    assert (missing.status, missing.stderr) == (
+        4, "gnt-storage: there is no volume v9 in any pool of file\n"
+    )  # fmt: skip
+    (site.config / "lvm.conf").write_text("volume_group = vg0\n")
+    unknown = as_node(n1, "volume", "show", "v9", EXTSTORAGE_SEARCH_PATH=str(search))
+    assert (unknown.status, "lvm.conf: line 1 comes before" in unknown.stderr) == (3, True)
+
+
+def test_pool_init_without_a_configuration(site: Site, n1: Node) -> None:
+    missing = as_node(n1, "pool", "init", "lvm", "gold")
+    assert (missing.status, missing.stdout) == (3, "")
+    assert missing.stderr.startswith(f"gnt-storage: {site.config}/lvm.conf: it is not there; write it, ")
+
+
+def test_nothing_is_done_that_nobody_confirms(site: Site, n1: Node) -> None:
+    n1.create()
+    asked = as_node(n1, "volume", "remove", "v1")
+    assert (asked.status, asked.stdout.strip()) == (6, "")
+    question, sentence = asked.stderr.splitlines()
+    assert question.startswith("Delete volume v1 of provider file and all its data for good?")
+    assert sentence == "gnt-storage: nothing was done, since nobody said yes; --yes does without asking"
+    assert site.volumes() == ["v1"]
 
 
 def test_what_is_attached_can_be_detached_while_the_storage_is_away(site: Site, n1: Node) -> None:

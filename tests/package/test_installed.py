@@ -28,6 +28,8 @@ def test_clean_machine(installed: Tree) -> None:
     for page in ("8 gnt-storage", "7 ganeti-extstorage-file"):
         assert installed.run(f"man -w {page}").strip()
     installed.run(f"test -s {EXAMPLE}")
+    # The guides write into it at once.
+    installed.run("test -d /etc/ganeti/extstorage")
     installed.run("test -s /lib/udev/rules.d/59-ganeti-extstorage.rules")
 
 

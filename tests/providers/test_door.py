@@ -158,6 +158,7 @@ def test_verify(site: Site, n1: Node) -> None:
     failed = n1.call("verify", "")
     assert failed.status == 8
     assert failed.stderr.count("\n") == 1
+    assert failed.stderr.count("marker file") == 1
     assert n1.call("verify", "", "configuration", "connector") == (0, "", "")
     assert n1.call("verify", "", "parameters", EXTP_NONSENSE="1").status == 2
 

@@ -136,7 +136,13 @@ def test_pool_that_does_not_answer_makes_a_volume_unknown(two_pools: Site, n1: N
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("directory = /srv\n", "no section headers"),
+        ("directory = /srv\n", ".conf: line 1 comes before the first section, such as [default]\n"),
+        ("[p]\ndirectory = /a\ndirectory = /b\n", ".conf: line 3 says directory in [p] a second time\n"),
+        ("[p]\ndirectory = /a\n[p]\n", ".conf: line 3 begins another section [p]\n"),
+        ("[p]\ndirectory /srv\n[q\n", ".conf: line 2 is neither [POOL] nor OPTION = VALUE\n"),
+        ("[p]\ndirectory = /srv\n  allocation = full\n", "an absolute path"),
+        ("[p]\ndirektory = /srv\n", "unknown option 'direktory'; did you mean 'directory'"),
+        (b"[p]\ndirectory = /\xff\n", ".conf: it is not UTF-8\n"),
         ("[DEFAULT]\ntimeout = 5\n", "no pool is configured"),
         ("[a b]\ndirectory = /srv\n", "can't name a pool"),
         ("[p]\n", "must say directory"),
@@ -147,8 +153,8 @@ def test_pool_that_does_not_answer_makes_a_volume_unknown(two_pools: Site, n1: N
         ("[p]\ndirectory = /srv\nbackend = nosuch\n", "no backend"),
     ],
 )
-def test_configuration_errors(site: Site, n1: Node, text: str, words: str) -> None:
-    site.configure(text)
+def test_configuration_errors(site: Site, n1: Node, text: str | bytes, words: str) -> None:
+    (site.config / "file.conf").write_bytes(text.encode() if isinstance(text, str) else text)
     sentence = n1.fails(3, "create", VOL_SIZE="16")
     assert words in sentence
 
