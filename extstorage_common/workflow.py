@@ -202,7 +202,7 @@ class Workflow:
         with self._lock(self.request.snapshot):
             self._remove_old_snapshot(backend, volume)
             attachment = self._attachment(volume.name)
-            if attachment is not None and attachment.device and attachment.is_here():
+            if attachment is not None and attachment.state != ATTACHING and attachment.is_here():
                 self._connector(attachment.connector).flush(attachment.device)
             self._make_snapshot(backend, volume)
 
@@ -416,9 +416,14 @@ class Workflow:
 
     def _refuse_users(self, attachment: Attachment) -> None:
         """Raise DeviceBusy while anything on this node uses the device, or the volume past it."""
-        users = self._connector(attachment.connector).users(attachment.kept, attachment.device)
-        if users:
+        if users := self._users(attachment):
             raise DeviceBusy(device=attachment.link, users=", ".join(users))
+
+    def _users(self, attachment: Attachment) -> list[str]:
+        """What uses it on this node: nothing that was reserved and never exported."""
+        if not attachment.kept:
+            return []
+        return self._connector(attachment.connector).users(attachment.kept, attachment.device)
 
     def _remove_old_snapshot(self, backend: Backend, volume: Volume) -> None:
         name = self.request.snapshot
@@ -440,10 +445,8 @@ class Workflow:
         def is_quiet() -> None:
             nonlocal reserved
             attachment = self._attachment(volume.name)
-            if attachment is not None:
-                connector = self._connector(attachment.connector)
-                if users := connector.users(attachment.kept, attachment.device):
-                    raise VolumeOpen(device=attachment.link, users=", ".join(users))
+            if attachment is not None and (users := self._users(attachment)):
+                raise VolumeOpen(device=attachment.link, users=", ".join(users))
             reserved = holders.reserve(backend, volume, paths.offline_nodes())
 
         try:

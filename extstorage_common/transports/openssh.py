@@ -65,6 +65,20 @@ class ControllerRefusesKey(Unreachable):
     )
 
 
+class OwnKeyMissing(Unreachable):
+    template = (
+        "this node has no key {key} for controller {host} ({reason}); make it: "
+        "ssh-keygen -t ed25519 -N '' -f {key}"
+    )
+
+
+class OwnKeyOpen(Unreachable):
+    template = (
+        "ssh takes no key that others may read, such as {key} for controller {host} (mode {mode}); "
+        "chmod 600 {key}"
+    )
+
+
 class ControllerUnfit(Unreachable):
     template = (
         "what answers on controller {host} is not this suite ({reason}); "
@@ -285,6 +299,18 @@ def _failure(destination: Destination, status: int, said: str) -> Unreachable:
     if "host key is known for" in said or "Host key verification failed" in said:
         return ControllerKeyUnknown(host=host, known_hosts=known_hosts, port=destination.port)
     if "Permission denied" in said:
-        return ControllerRefusesKey(host=host, key=destination.key)
+        return _refused_key(destination)
     again = any(words in said for words in BUSY) or not lines
     return (ControllerBusy if again else ControllerDown)(host=host, reason=last.removeprefix("ssh: "))
+
+
+def _refused_key(destination: Destination) -> Unreachable:
+    """Why a controller let nobody in. ssh goes on without a key that it does not like, and says little."""
+    host, key = destination.host, destination.key
+    try:
+        mode = os.stat(key).st_mode & 0o777
+    except OSError as error:
+        return OwnKeyMissing(host=host, key=key, reason=error.strerror)
+    if mode & 0o077:
+        return OwnKeyOpen(host=host, key=key, mode=f"{mode:04o}")
+    return ControllerRefusesKey(host=host, key=key)

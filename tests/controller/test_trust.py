@@ -121,6 +121,15 @@ def test_a_key_that_is_not_authorized(c1: Consumer, controller: Controller) -> N
     assert "does not accept this node's key" in c1.fails(8, "create", VOL_SIZE="16")
 
 
+def test_a_key_that_ssh_does_not_take(c1: Consumer, controller: Controller) -> None:
+    c1.key.chmod(0o640)
+    sentence = c1.fails(8, "create", VOL_SIZE="16")
+    assert f"such as {c1.key} for controller 127.0.0.1 (mode 0640); chmod 600 {c1.key}\n" in sentence
+    c1.key.unlink()
+    sentence = c1.fails(8, "create", VOL_SIZE="16")
+    assert f"this node has no key {c1.key} for controller 127.0.0.1 (No such file or directory)" in sentence
+
+
 def test_a_key_without_a_forced_command(c1: Consumer, controller: Controller) -> None:
     controller.keys.write_text(c1.key.with_suffix(".pub").read_text())
     assert "is not this suite (" in c1.fails(8, "create", VOL_SIZE="16")

@@ -74,6 +74,25 @@ def test_attach_is_finished_by_attach(site: Site, n1: Node, point: str) -> None:
 
 
 @pytest.mark.parametrize("point", ATTACH)
+def test_what_was_half_attached_is_copied_and_removed(site: Site, n1: Node, point: str) -> None:
+    n1.create()
+    crash(n1, point, "attach")
+    n1.ok("snapshot", VOL_SNAPSHOT_NAME="v1.snap", VOL_SNAPSHOT_SIZE="16")
+    n1.ok("remove", "v1.snap")
+    n1.ok("remove")
+    assert_nothing_left(site, n1)
+
+
+@pytest.mark.parametrize("point", ATTACH)
+def test_attach_for_userspace_is_undone_by_detach(site: Site, n1: Node, point: str) -> None:
+    n1.create()
+    crash(n1, point, "attach", EXTP_ACCESS="userspace")
+    n1.ok("detach", EXTP_ACCESS="userspace")
+    n1.ok("remove")
+    assert_nothing_left(site, n1)
+
+
+@pytest.mark.parametrize("point", ATTACH)
 def test_attach_is_undone_by_detach(site: Site, n1: Node, point: str) -> None:
     n1.create()
     crash(n1, point, "attach")
