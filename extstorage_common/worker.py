@@ -36,6 +36,9 @@ RESPITE = 10.0
 """Seconds for which a pool that has just timed out is left alone: Ganeti asks disk after disk."""
 SIGKILL = 9
 
+_unburied: list[int] = []
+"""Children that nobody waited for; who makes many buries those that have ended with each new one."""
+
 
 class FromWorker(ExtStorageError):
     """An error of the child: its exit status, and its sentence as ``reason``."""
@@ -60,12 +63,14 @@ def run(work: Work, provider: str, seconds: float, asking: Asking = nobody_liste
     """
     reading, writing = os.pipe()
     deadline = Deadline(seconds)
+    _unburied[:] = [child for child in _unburied if not _bury(child)]
     child = os.fork()
     if not child:
         os.close(reading)
         _be_child(work, provider, seconds, writing)
     _lead_a_group(child)  # the child does it, too: whoever comes first
     os.close(writing)
+    _unburied.append(child)
     try:
         return _Parent(child, reading, provider, deadline, asking).wait()
     except KeyboardInterrupt:
@@ -80,6 +85,14 @@ def _lead_a_group(child: int) -> None:
         os.setpgid(child, child)
     except ProcessLookupError:  # it has ended, and somebody above us ignores SIGCHLD
         pass
+
+
+def _bury(child: int) -> bool:
+    """Whether a child has ended; also one of another process, which forked this one."""
+    try:
+        return os.waitpid(child, os.WNOHANG)[0] == child
+    except ChildProcessError:
+        return True
 
 
 class _Parent:
@@ -113,6 +126,7 @@ class _Parent:
 
     def _say_how_it_died(self) -> None:
         _, status = os.waitpid(self.child, 0)
+        _unburied.remove(self.child)
         if os.WIFSIGNALED(status):
             raise Interrupted(signal=os.WTERMSIG(status))
         raise Unforeseen(kind="SystemExit", reason="the child left without an answer")

@@ -166,6 +166,7 @@ class LvmBackend(Backend):
             ("volume-group", self._check_group),
             ("thin-pool", self._check_thin_pool),
             ("target", self._check_target),
+            ("notes", lambda: lvm_state.check_directory(self.lvm.group)),
         )
 
     def _check_group(self) -> None:

@@ -19,6 +19,7 @@ target: the target is made to agree with the file, never the other way round.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -26,7 +27,7 @@ import secrets
 from extstorage_common import files, paths, records
 from extstorage_common.backends.base import Holder, Holders
 from extstorage_common.backends.lvm_commands import MADE
-from extstorage_common.errors import ConfigurationError
+from extstorage_common.errors import ConfigurationError, SystemRefused
 from extstorage_common.locks import Lock
 from extstorage_common.targets.lio import Secrets
 
@@ -110,6 +111,15 @@ def _password() -> str:
 def directory(group: str) -> str:
     """Where the files of a volume group are."""
     return os.path.join(paths.state_dir(), "lvm", group)
+
+
+def check_directory(group: str) -> None:
+    """Raise SystemRefused where nothing can be noted any more, since ``/var`` became read-only."""
+    where = directory(group)
+    while not os.path.exists(where):
+        where = os.path.dirname(where)
+    if not os.access(where, os.W_OK):
+        raise SystemRefused(what=f"noting in {where} what is exported", reason=os.strerror(errno.EROFS))
 
 
 def path(group: str, lv: str) -> str:

@@ -26,7 +26,6 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.appliances import ssh
 from tests.appliances.faults import Fault
 from tests.appliances.luns import Exporter, Kernel, Nothing
 
@@ -71,6 +70,8 @@ def announce(**fields: Any) -> None:
 
 def main_ssh(model: type[ShellModel], description: str, arguments: Sequence[str] | None = None) -> int:
     """Run an appliance with an SSH server in front until it is interrupted."""
+    from tests.appliances import ssh  # the others need no SSH, and no library for it
+
     made = parser(model, description)
     ssh.add_options(made)
     options = made.parse_args(arguments)

@@ -170,14 +170,24 @@ def test_machines_are_compared_within_their_group() -> None:
     ]
 
 
-def test_many_nodes_with_one_initiator_name_are_counted() -> None:
+def test_a_secret_that_a_check_names_is_told_once() -> None:
+    told = changed(GOLD + "/secrets/password_file", ["/s", "0640", 0, "digest"])
+    assert told[1].document
+    told[1].document["providers"][0]["report"]["checks"] = [["array", "gold", "/s can be read by others"]]
+    assert [one.problem for one in findings.find(told)] == ["array: /s can be read by others"]
+
+
+def test_many_nodes_with_one_initiator_name_are_one_line() -> None:
     told = nodes(100)
     for one in told:
         assert one.document
         one.document["initiator"] = "iqn.cloned"
     found = findings.find(told)
     assert len(found) == 100
-    assert "is also that of n1, n2, n3, n4 and 95 more; it must" in found[-1].problem
+    (line,) = summary(found)
+    assert line.startswith(
+        "n1, n2, n3, n4 and 96 more: its iSCSI initiator name iqn.cloned is that of 100 nodes; it must be"
+    )
 
 
 def test_initiator_names_are_compared_without_case() -> None:

@@ -38,6 +38,18 @@ def test_no_controller(n1: Client, down: None) -> None:
         assert time.monotonic() - started < SECONDS
 
 
+def test_a_controller_that_can_note_nothing(box: Box, n1: Client) -> None:
+    """As after an error of its system disk: verify says so before a volume is needed."""
+    n1.ok("verify")
+    box.sh("mount --bind /var /var; mount -o remount,ro,bind /var")
+    try:
+        sentence = n1.fails(9, "verify")
+    finally:
+        box.sh("umount /var")
+    assert "notes: noting in /var/lib" in sentence
+    assert sentence.endswith("what is exported failed: Read-only file system\n")
+
+
 def test_the_controller_goes_while_a_volume_is_attached(box: Box, controller: Controller, n1: Client) -> None:
     """The volume stays usable; a detach frees the node at once, and the next one finishes at the storage."""
     n1.create()
