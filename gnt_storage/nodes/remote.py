@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import shlex
 import signal
 import time
@@ -19,6 +20,9 @@ from extstorage_common import paths
 from gnt_storage.nodes.inventory import Node
 
 PARALLEL = 32
+FILES = 4
+"""Open files that a running command takes here: three pipes, and what tells of its end."""
+SPARE_FILES = 16
 CONNECT_SECONDS = 10
 MAX_OUTPUT = 8 << 20
 """Bytes of an answer that are kept; more is no answer that any command of ours would give."""
@@ -67,10 +71,11 @@ def run(
 ) -> Generator[Answer, None, None]:
     """Run ``command`` on all nodes with ``stdin`` as its input; yields the answers as they come.
 
-    Each node gets ``timeout`` seconds from the moment its turn comes. Raises nothing for a node.
+    Each node gets ``timeout`` seconds from the moment its turn comes. Raises nothing for a node. No more run
+    at a time than this process may have open files for.
     """
     loop = asyncio.new_event_loop()
-    answers = _answers(nodes, command, stdin, parallel, timeout)
+    answers = _answers(nodes, command, stdin, min(parallel, _affordable()), timeout)
     try:
         while True:
             try:
@@ -80,6 +85,11 @@ def run(
     finally:
         loop.run_until_complete(answers.aclose())
         loop.close()
+
+
+def _affordable() -> int:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, (limit - len(os.listdir("/proc/self/fd")) - SPARE_FILES) // FILES)
 
 
 async def _answers(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 from pathlib import Path
@@ -76,6 +77,20 @@ def config(server: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """ssh's configuration, which a test may change."""
     monkeypatch.setenv("EXTSTORAGE_SSH_CONFIG", str(server / "config"))
     return server
+
+
+def test_open_files_bound_how_many_run_at_a_time(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (config / "refusing").write_text("Host *\n  Port 1\n")
+    nodes = [Node(f"n{number}", f"127.0.0.{number}") for number in range(1, 61)]
+    monkeypatch.setenv("EXTSTORAGE_SSH_CONFIG", str(config / "refusing"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 60, hard))
+    try:
+        answers = list(remote.run(nodes, ["true"], parallel=60, timeout=120))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert {answer.problem for answer in answers} == {"its SSH port refuses connections"}
+    assert len(answers) == 60
 
 
 def test_each_node_answers_once(config: Path) -> None:
