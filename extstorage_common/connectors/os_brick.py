@@ -9,7 +9,7 @@ would wait for dead paths.
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from extstorage_common import blockdevices, bounded, guests
@@ -82,24 +82,23 @@ class OsBrickConnector(PortalConnector):
 
     def _begin_sessions(self, ways: list[Way], data: Mapping[str, Any]) -> list[Way]:
         """Log in to all portals at once; those that let us in. Raises what the first said if none did."""
-        failures: dict[str, ExtStorageError] = {}
 
-        def begin(portal: Portal, lun: int) -> None:
+        def begin(way: Way) -> ExtStorageError | None:
             try:
-                self._session(portal, lun, data)
+                self._session(*way, data)
             except ExtStorageError as error:
-                failures[str(portal)] = error
-                iscsi_records.remove(portal)
+                return error
+            return None
 
-        threads = [threading.Thread(target=begin, args=way) for way in ways]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        live = [(portal, lun) for portal, lun in ways if str(portal) not in failures]
-        if not live:
-            raise failures[str(ways[0][0])]
-        return live
+        with ThreadPoolExecutor(len(ways)) as threads:
+            ended = zip(ways, threads.map(begin, ways), strict=True)
+            failures = {way: failure for way, failure in ended if failure is not None}
+        for portal, _ in failures:
+            # Only now: the records of one target's portals share a directory, which goes with the last.
+            iscsi_records.remove(portal)
+        if len(failures) == len(ways):
+            raise failures[ways[0]]
+        return [way for way in ways if way not in failures]
 
     def _announce(self, ways: list[Way], wwn: str) -> None:
         """Tell udev that what os-brick will find is a guest's."""
