@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from extstorage_common.deadline import Deadline
 
 CONNECT_SECONDS = 15
+PAUSES = (0.2, 0.6, 1.8)
+"""Before another try where the server hung up, as a busy one does with some of those who come at once."""
 CHUNK = 1 << 16
 
 
@@ -57,6 +59,13 @@ def options(port: int, user: str) -> tuple[Option, ...]:
 
 class ArrayDown(Unreachable):
     template = "{address} does not answer: {reason}"
+
+
+class HungUp(ArrayDown):
+    template = (
+        "{address} hangs up before '{user}' is logged in ({reason}); its SSH server may take too few "
+        "connections at once (MaxStartups)"
+    )
 
 
 class ArrayKeyUnknown(Unreachable):
@@ -225,7 +234,21 @@ class Shell:
     # --- connecting -------------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        """Make sure that there is a connection.
+        """Make sure that there is a connection."""
+        import time
+
+        for pause in PAUSES:
+            try:
+                self._log_in()
+                return
+            except HungUp:
+                if self.deadline.left() <= pause:
+                    raise
+            time.sleep(pause)
+        self._log_in()
+
+    def _log_in(self) -> None:
+        """Make a connection, if there is none.
 
         Each way to log in has a connection of its own: paramiko before 3.2 announces each as a new service,
         at which some servers hang up.
@@ -326,6 +349,8 @@ class Shell:
         if isinstance(error, (paramiko.SSHException, OSError, EOFError)):
             if not self.deadline.left():
                 return TimedOut(seconds=self.deadline.seconds, doing=f"connecting to {self.address}")
+            if not isinstance(error, OSError) or isinstance(error, ConnectionResetError):
+                return HungUp(address=self.address, user=self.user, reason=_reason(error))
             return ArrayDown(address=self.address, reason=_reason(error))
         return error
 

@@ -4,6 +4,7 @@
 A fault has a kind, a pattern that the request must contain (a regular expression), how often it happens, and
 a value. The front (ssh.py) knows these kinds; a model may have kinds of its own::
 
+    hang-up    close a connection that has just been made
     latency    wait for ``value`` seconds before the request takes effect
     drop       close the connection before the request takes effect
     cut        close the connection after the request took effect, without an answer

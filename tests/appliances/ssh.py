@@ -45,6 +45,9 @@ class Server(asyncssh.SSHServer):
         self.connection = conn
         with self.model.lock:
             self.model.connections += 1
+            hangs_up = self.model.faults.take("hang-up", "connect")
+        if hangs_up:
+            conn.abort()
 
     def begin_auth(self, username: str) -> bool:
         """Everybody must log in."""

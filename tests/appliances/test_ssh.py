@@ -184,6 +184,22 @@ def test_no_answer_ends_with_the_deadline(connect: Connect, appliance: Running) 
         shell.run("two", "asking")
 
 
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_server_that_hangs_up_on_some_is_tried_again(
+    connect: Connect, appliance: Running, times: int
+) -> None:
+    appliance.fault("hang-up", times=times)
+    assert connect().run("one", "asking").stdout == b"one\n"
+    assert appliance.order(connections=True) == times + 1
+
+
+def test_a_server_that_hangs_up_always(connect: Connect, appliance: Running) -> None:
+    appliance.fault("hang-up", times=0)
+    with pytest.raises(ssh.HungUp, match="MaxStartups"):
+        connect().run("one", "asking")
+    assert appliance.order(connections=True) == 4
+
+
 def test_nobody_listens(connect: Connect) -> None:
     with pytest.raises(ExtStorageError) as caught:
         connect(port=1).run("one", "asking")
