@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Asking = Callable[[str], None]
     Work = Callable[[Deadline, Asking], list[str]]
 
-GRACE = 1.0
+GRACE = 3.0
 """Seconds beyond the deadline in which the child can still say what it was waiting for."""
 RESPITE = 10.0
 """Seconds for which a pool that has just timed out is left alone: Ganeti asks disk after disk."""

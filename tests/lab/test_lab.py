@@ -93,7 +93,10 @@ def test_lvm_and_an_export_over_iscsi_are_real(lab: Lab) -> None:
         node.initiator,
     )
     record = f"iscsiadm -m node -T {name} -p 10.78.1.10"
-    node.run(f"{record} -o new && {record} --login && udevadm settle")
+    node.run(f"{record} -o new && {record} --login")
+    # The disk and its link come a moment after the login.
+    there = "[ -b /dev/disk/by-path/ip-10.78.1.10* ]"
+    machines.wait_until(lambda: node.run(there, check=False).returncode == 0)
     disk = node.run("readlink -f /dev/disk/by-path/ip-10.78.1.10*").stdout.strip()
     node.run(f"echo through the wire | dd of={disk} conv=fsync status=none")
     assert storage.run("head -c 16 /dev/lab/lv").stdout == "through the wire"

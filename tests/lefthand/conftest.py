@@ -85,7 +85,7 @@ class ArraySite(Site):
         """The backend, as a call of this node has it."""
         table = (*config.COMMON_OPTIONS, *LeftHandBackend.OPTIONS)
         pool = config.load("lefthand").pool(name, table, {})
-        opened = backends.open_pool(LeftHandBackend, pool, node, Deadline(30))
+        opened = backends.open_pool(LeftHandBackend, pool, node, Deadline(60))
         assert isinstance(opened, LeftHandBackend)
         return opened
 
