@@ -71,7 +71,8 @@ class Workflow:
     def run(self, deadline: Deadline, asking: Callable[[str], None]) -> list[str]:
         """Do the request's action and return the lines for stdout.
 
-        ``asking`` is told a pool before it is asked anything, and raises if that is pointless.
+        ``asking`` is told a pool before it is asked anything, and raises if that is pointless; ``""`` tells
+        it that the call is about no single pool.
         Raises the errors of ``errors.py``.
         """
         self.deadline = deadline
@@ -233,8 +234,7 @@ class Workflow:
         """
         expected = self._expected_pools(name)
         found: list[tuple[Backend, Volume]] = []
-        special: NotFound | None = None
-        unknown: ExtStorageError | None = None
+        problems: list[tuple[str, ExtStorageError]] = []
         others = [pool for pool in self.configuration.pool_names() if pool not in expected]
         for pool_name in [*expected, *others]:
             try:
@@ -243,22 +243,32 @@ class Workflow:
                 found.append((backend, backend.get_volume(name)))
             except VolumeNotFound:
                 continue
-            except NotFound as error:
-                special = error
             except ExtStorageError as error:
-                unknown = unknown or error
+                problems.append((pool_name, error))
             if found and pool_name in expected:
                 return found[0]
-        if len(found) > 1:
-            raise VolumeAmbiguous(pools=", ".join(backend.pool.name for backend, _ in found))
-        if found:
+        if len(found) == 1:
             self.asking(found[0][0].pool.name)
             return found[0]
-        if unknown is not None:
-            raise unknown
-        if special is not None:
-            raise special
-        raise VolumeNotFound(where="pool " + ", ".join([*expected, *others]))
+        raise self._why_not(found, problems, [*expected, *others])
+
+    def _why_not(
+        self,
+        found: list[tuple[Backend, Volume]],
+        problems: list[tuple[str, ExtStorageError]],
+        asked: list[str],
+    ) -> ExtStorageError:
+        """Why there is not one volume; the sentence names the pool that this is about, if it is one."""
+        if not found and problems:
+            # What is unknown counts more than what was left half-made.
+            pool, error = min(problems, key=lambda problem: isinstance(problem[1], NotFound))
+            self.asking(pool)
+            return error
+        if len(asked) > 1:
+            self.asking("")
+        if found:
+            return VolumeAmbiguous(pools=", ".join(backend.pool.name for backend, _ in found))
+        return VolumeNotFound(where=f"pool{'s' if len(asked) > 1 else ''} {', '.join(asked)}")
 
     def _expected_pools(self, name: str) -> list[str]:
         attachment = self._attachment(name)

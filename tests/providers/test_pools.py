@@ -103,6 +103,11 @@ def test_volume_is_found_whatever_the_parameters_say(two_pools: Site, n1: Node, 
     assert not (two_pools.directory / "gold/v1").exists()
 
 
+def test_volume_that_is_in_no_pool(two_pools: Site, n1: Node) -> None:
+    sentence = n1.fails(4, "attach", EXTP_POOL="silver")
+    assert sentence == "file: attach of volume v1 failed: no such volume (looked in pools silver, gold)\n"
+
+
 def test_new_volume_needs_a_pool(two_pools: Site, n1: Node) -> None:
     assert "gold, silver" in n1.fails(2, "create", VOL_SIZE="16")
     assert "did you mean 'gold'" in n1.fails(4, "create", VOL_SIZE="16", EXTP_POOL="golt")
@@ -118,7 +123,7 @@ def test_volume_found_twice(two_pools: Site, n1: Node) -> None:
         (two_pools.directory / pool / "v1").mkdir()
         (two_pools.directory / pool / "v1/disk").write_bytes(bytes(1 << 20))
     assert "gold, silver" in n1.fails(5, "attach")
-    assert "gold, silver" in n1.fails(5, "remove")
+    assert "remove of volume v1 failed: the volume is in several pools " in n1.fails(5, "remove")
     assert (two_pools.directory / "gold/v1/disk").exists()
     n1.attach(EXTP_POOL="gold")
 
@@ -127,7 +132,9 @@ def test_pool_that_does_not_answer_makes_a_volume_unknown(two_pools: Site, n1: N
     n1.create(EXTP_POOL="gold")
     (two_pools.directory / "gold").rename(two_pools.directory / "away")
     for action in ("attach", "remove", "detach", "close"):
-        n1.fails(8, action, EXTP_POOL="silver")
+        for pool in ("silver", "gold"):
+            sentence = n1.fails(8, action, EXTP_POOL=pool)
+            assert f"{action} of volume v1 in pool gold failed: " in sentence
     # The other pool goes on working.
     n1.create("v2", EXTP_POOL="silver")
     n1.attach("v2")
