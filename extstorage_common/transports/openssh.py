@@ -35,6 +35,9 @@ SSH_FAILED = 255
 BUSY = ("closed by", "reset by", "Broken pipe", "Session open refused")
 """What ssh says when a server drops a connection, or a shared one ends."""
 
+NO_MASTER = "Control socket connect"
+"""It says so when it can't share a connection, and makes one of its own then."""
+
 
 class ControllerDown(Unreachable):
     template = "controller {host} does not answer: {reason}"
@@ -221,13 +224,14 @@ def _ensure_master(destination: Destination, deadline: Deadline) -> None:
     If there is none in the end, the session makes a connection of its own. Raises what :func:`_failure`
     returns.
     """
-    if os.path.exists(destination.socket):
+    if _is_answered(destination.socket):
         return
     os.makedirs(os.path.dirname(destination.socket), mode=0o700, exist_ok=True)
     lock = os.open(destination.socket + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         if _locked(lock):
-            if not os.path.exists(destination.socket):
+            if not _is_answered(destination.socket):
+                _drop_master(destination)
                 _start_master(destination, deadline)
             return
         for _ in deadline.attempts(CONNECT_SECONDS):
@@ -235,6 +239,21 @@ def _ensure_master(destination: Destination, deadline: Deadline) -> None:
                 return
     finally:
         os.close(lock)
+
+
+def _is_answered(path: str) -> bool:
+    """Whether there is a process behind a control socket; one that was killed leaves the socket."""
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(0)
+        try:
+            client.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except BlockingIOError:
+            pass  # it has too much to do
+    return True
 
 
 def _locked(fd: int) -> bool:
@@ -290,7 +309,7 @@ def _content(fd: int) -> str:
 def _failure(destination: Destination, status: int, said: str) -> Unreachable:
     """What ssh's exit status and its words mean."""
     host, known_hosts = destination.host, destination.known_hosts
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith(NO_MASTER)]
     last = lines[-1] if lines else f"it ended with status {status} and without a word"
     if status != SSH_FAILED:
         return ControllerUnfit(host=host, reason=last)

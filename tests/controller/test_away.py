@@ -28,7 +28,9 @@ def test_a_shared_connection_that_died(c1: Consumer) -> None:
     for pid in c1.masters():
         os.kill(pid, signal.SIGKILL)
     assert list((c1.run_dir / "ssh").glob("*[!k]"))
+    assert c1.masters() == []
     c1.ok("setinfo", VOL_METADATA="x")
+    assert len(c1.masters()) == 1
 
 
 def test_a_controller_that_stands_still(c1: Consumer, controller: Controller) -> None:
