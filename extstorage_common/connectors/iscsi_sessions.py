@@ -19,7 +19,7 @@ from extstorage_common.transports import local
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from extstorage_common.connectors.iscsi_records import Portal
     from extstorage_common.deadline import Deadline
@@ -39,7 +39,8 @@ SESSION_EXISTS = 15
 NOTHING_FOUND = 21
 NO_DAEMON = (18, 20)
 AUTHENTICATION_FAILED = 24
-DISTURBED = (6, 22)
+DISTURBED = (6, 22, *NO_DAEMON)
+NOT_NOW = (9, 28, 32)
 NO_ANSWER = (4, 5, 8, 11)
 
 
@@ -129,7 +130,8 @@ class Session:
 
         Raises SystemRefused, TimedOut.
         """
-        ended = _iscsiadm(["-m", "session", "-r", self.number, "--logout"], deadline)
+        # A daemon that was just started anew, or that logs in again, takes no logout for this moment.
+        ended = _iscsiadm(["-m", "session", "-r", self.number, "--logout"], deadline, NOT_NOW)
         if ended.status not in (0, SESSION_NOT_FOUND, NOTHING_FOUND) and self.exists():
             raise SystemRefused(what=f"ending iSCSI session {self.number}", reason=ended.reason)
         for _ in deadline.attempts():
@@ -184,15 +186,17 @@ def begin(portal: Portal, deadline: Deadline) -> Session:
     raise LoginFailed(reason=ended.reason, **about)
 
 
-def _iscsiadm(arguments: list[str], deadline: Deadline) -> local.Ended:
-    """Run ``iscsiadm``; again if it came upon another's record, or session, that was just going away.
+def _iscsiadm(arguments: list[str], deadline: Deadline, passing: Sequence[int] = ()) -> local.Ended:
+    """Run ``iscsiadm``; again if what it failed for passes by itself.
 
-    It reads all of them, whichever it is asked for, and fails for any that is gone then.
+    It came upon another's record, or session, that was just going away: it reads all of them, whichever it is
+    asked for, and fails for any that is gone then. Or the daemon was just started anew. ``passing`` are more
+    such exit statuses.
     """
     _drop_old_lock()
     ended = local.run(["iscsiadm", *arguments], deadline)
     for _ in deadline.attempts(RETRY_SECONDS):
-        if ended.status not in DISTURBED:
+        if ended.status not in (*DISTURBED, *passing):
             break
         ended = local.run(["iscsiadm", *arguments], deadline)
     return ended

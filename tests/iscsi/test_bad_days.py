@@ -263,6 +263,15 @@ def test_daemon_is_started_anew_and_the_connection_breaks(lab: Lab, node: Initia
     node.disconnect(data, device)
 
 
+def test_daemon_is_started_anew_while_it_is_needed(node: Initiator, disk: Disk) -> None:
+    data = disk.let_in(node.node)
+    away = "kill -9 $(pidof iscsid); rm -f /run/iscsid.pid; (sleep 3; exec iscsid) >/dev/null 2>&1 &"
+    node.node.run(away)
+    device = node.connect(data)
+    node.node.run(away)
+    node.disconnect(data, device)
+
+
 def test_daemon_is_not_running(node: Initiator, disk: Disk) -> None:
     data = disk.let_in(node.node)
     node.node.run("kill -9 $(pidof iscsid); rm -f /run/iscsid.pid")
