@@ -173,9 +173,7 @@ class Workflow:
         if attachment is not None:
             self._refuse_users(attachment)
             self._disconnect(attachment)
-        holders.reserve(backend, volume, paths.offline_nodes())
-        crash_point("remove.reserved")
-        backend.delete_volume(volume)
+        self._delete(backend, volume)
         if attachment is not None:
             attachment.forget()
 
@@ -434,6 +432,24 @@ class Workflow:
         if not attachment.kept:
             return []
         return self._connector(attachment.connector).users(attachment.kept, attachment.device)
+
+    def _delete(self, backend: Backend, volume: Volume) -> None:
+        """Delete a volume that no other node has open; if that is refused, nor has this one."""
+        reserved = holders.reserve(backend, volume, paths.offline_nodes())
+        crash_point("remove.reserved")
+        try:
+            backend.delete_volume(volume)
+        except (Busy, Refused):
+            if reserved:
+                self._close_quietly(backend, volume)
+            raise
+
+    def _close_quietly(self, backend: Backend, volume: Volume) -> None:
+        """Be no holder any more after an error, which is the one that counts."""
+        try:
+            holders.close_volume(backend, volume)
+        except ExtStorageError:
+            pass
 
     def _remove_old_snapshot(self, backend: Backend, volume: Volume) -> None:
         name = self.request.snapshot

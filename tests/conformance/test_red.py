@@ -193,7 +193,7 @@ MUTATIONS = (
     Mutation(
         "remove does nothing",
         WORKFLOW,
-        "        backend.delete_volume(volume)\n        if attachment is not None:",
+        "        self._delete(backend, volume)\n        if attachment is not None:",
         "        if attachment is not None:",
         ("remove-twice",),
         (),

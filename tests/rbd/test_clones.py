@@ -63,6 +63,18 @@ def test_parent_with_clones_is_not_removed(site: RbdSite, n1: RbdNode) -> None:
     assert n1.shows(1)
 
 
+def test_refused_removal_keeps_no_other_node_from_the_volume(site: RbdSite, n1: RbdNode, n2: RbdNode) -> None:
+    n1.create()
+    n1.snapshot()
+    n1.fails(9, "remove")
+    n2.uri()
+    assert n2.open().status == 0
+    n2.ok("detach")
+    n2.ok("remove", "v1.snap")
+    n2.ok("remove")
+    assert site.is_empty()
+
+
 def test_parent_may_go_while_its_clone_waits_in_the_trash(site: RbdSite, n1: RbdNode) -> None:
     site.set(trash_days="1")
     n1.create()
