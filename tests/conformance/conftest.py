@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 GANETI_LOGS = "/var/log/ganeti/extstorage"
 
 
+SECONDS = 3000
+"""How long the suite may take, which is some minutes where nothing else is going on."""
+
+
 class Suite:
     """``gnt-storage conformance`` on nodes that are directories of this machine."""
 
@@ -40,7 +44,9 @@ class Suite:
         command += ["--away", self.away, "--back", self.back]
         for number in range(1, self.nodes + 1):
             command += ["--node", f"n{number}={self.prefix(number)}"]
-        done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=600)
+        done = subprocess.run(
+            command, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=SECONDS
+        )
         document = json.loads(done.stdout) if done.stdout else {"results": []}
         return done.returncode, {one["case"]: one for one in document["results"]}, done.stderr
 

@@ -317,7 +317,7 @@ def test_mutation(suite: Suite, tmp_path: Path, mutation: Mutation) -> None:
     assert text.count(mutation.old) == 1, "the mutation no longer fits the code"
     path.write_text(text.replace(mutation.old, mutation.new))
     cases = [argument for name in (*mutation.red, *mutation.green) for argument in ("--case", name)]
-    status, results, _ = suite.run(tmp_path / "providers/file", "--limit", "20", *cases)
+    status, results, _ = suite.run(tmp_path / "providers/file", "--limit", "60", *cases)
     red = {name for name, one in results.items() if one["outcome"] == "failed"}
     assert red == set(mutation.red)
     assert status == 1

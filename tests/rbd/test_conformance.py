@@ -68,7 +68,7 @@ def test_userspace(suite: RbdSuite) -> None:
 
 
 def test_userspace_while_the_osd_is_silent(suite: RbdSuite, ceph: Ceph) -> None:
-    suite.site.set(timeout="8")
+    suite.site.set(timeout="15")
     osd = ceph.pid("osd.0")
     suite.away, suite.back = f"kill -STOP {osd}", f"kill -CONT {osd}"
     arguments = ("--access", "userspace", "--case", "away-*")
