@@ -10,14 +10,11 @@ test_holders.
 from __future__ import annotations
 
 import fnmatch
-import json
-import os
 import shlex
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 from tests.conftest import CHECKOUT
+from tests.lab import conformance
 from tests.lab.calls import THERE, at_once
 
 if TYPE_CHECKING:
@@ -36,8 +33,7 @@ REFUSED = "ganeti-failover-dead-node"
 """The other node is believed dead and is not, so the volume is not taken from it, which the rule allows."""
 THREE_NODES = "ganeti-migrate-cleanup"
 LOGS = "/var/log/ganeti/extstorage"
-PROVIDER = CHECKOUT / "providers/rbd"
-COMMAND = [sys.executable, "-m", "gnt_storage", "conformance", str(PROVIDER), "--strict", "--json"]
+PROVIDER = "rbd"
 
 
 def test_krbd_keeps_the_rules(site: KrbdSite, n1: KrbdNode, n2: KrbdNode) -> None:
@@ -62,22 +58,15 @@ def test_krbd_keeps_the_rules(site: KrbdSite, n1: KrbdNode, n2: KrbdNode) -> Non
 
 
 def _cases() -> list[str]:
-    names = [case["case"] for case in _gnt_storage("--list")["cases"]]
-    if os.environ.get("EXTSTORAGE_TEST_WHOLE_CONFORMANCE") == "1":
+    names = conformance.known(PROVIDER)
+    if conformance.IS_WHOLE:
         return [name for name in names if not name.startswith("away-")]
     return [name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in DEVICES)]
 
 
 def _conformance(cases: Sequence[str], nodes: Sequence[KrbdNode]) -> list[dict[str, Any]]:
-    words = [word for case in cases for word in ("--case", case)]
+    words = conformance.options(cases)
     for node in nodes:
         words += ["--node", f"{node.name}={shlex.join(node.machine.prefix)}"]
-    results: list[dict[str, Any]] = _gnt_storage(*words)["results"]
+    results: list[dict[str, Any]] = conformance.suite(PROVIDER, *words)["results"]
     return results
-
-
-def _gnt_storage(*words: str) -> dict[str, Any]:
-    done = subprocess.run([*COMMAND, *words], cwd=CHECKOUT, check=False, capture_output=True, text=True)
-    assert done.stdout, done.stderr
-    document: dict[str, Any] = json.loads(done.stdout)
-    return document

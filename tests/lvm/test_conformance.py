@@ -1,42 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The conformance suite on two nodes of a storage machine that is their controller.
 
-The suite itself runs on the first node, as an administrator runs it, and reaches the second one by SSH. Here
-are those
-cases that are about the storage, and Ganeti's sequences in which all of it has part; the others are about
-what
-is the same for all providers, and are tried on ``file``. EXTSTORAGE_TEST_WHOLE_CONFORMANCE=1 runs them all.
+The suite itself runs on the first node, as an administrator runs it, and reaches the second one by SSH.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shlex
 
+from tests.lab import conformance
 from tests.lvm.box import CHECKOUT, PROVIDER, Box
 from tests.lvm.client import KEYGEN, SERVER, Client
 
 SECONDS = 3600
-DECLARED = {
-    "ganeti-failover-dead-node": "has the volume open (exclusive)",
-    "ganeti-migrate-cleanup": "needs 3 nodes",
-    "ganeti-migrate-userspace": "no URI",
-    "ganeti-userspace": "no URI",
-}
-"""What two living nodes of this storage can't show, and why."""
-CASES = [
-    "new-volume-is-zero",
-    "grow-shows-at-once",
-    "data-reaches-other-node",
-    "snapshot-keeps-old-data",
-    "both-may-open-shared",
-    "one-detach-leaves-the-other",
-    "away-detach-is-finished",
-    "ganeti-export-running",
-    "ganeti-failover-dead-node",
-    "ganeti-migrate",
-]
 AWAY = "ip link set eth1 down; ip link set eth2 down"
 BACK = "ip link set eth1 up; ip link set eth2 up"
 
@@ -64,15 +41,11 @@ def let_in(there: Client, here: Client) -> str:
 def test_conformance(box: Box, n1: Client, n2: Client) -> None:
     words = ["/usr/bin/python3", "-m", "gnt_storage", "conformance", PROVIDER, "--json"]
     words += ["--away", AWAY, "--back", BACK, "--node", "n1=sh -c", "--node", f"n2={let_in(n2, n1)}"]
-    whole = os.environ.get("EXTSTORAGE_TEST_WHOLE_CONFORMANCE") == "1"
-    words += [] if whole else [word for case in CASES for word in ("--case", case)]
+    words += [] if conformance.IS_WHOLE else conformance.options(conformance.CASES)
     line = f"cd {CHECKOUT} && exec {shlex.join(words)}"
     done = n1.machine.run(line, check=False, timeout=SECONDS)
-    results = {one["case"]: one for one in json.loads(done.stdout)["results"]}
-    wrong = {name: one["seen"] for name, one in results.items() if one["outcome"] != "passed"}
-    declared = {name: reason for name, reason in DECLARED.items() if name in results}
-    assert wrong.keys() == declared.keys(), (json.dumps(wrong, indent=1), done.stderr)
-    assert all(reason in wrong[name] for name, reason in declared.items())
-    assert len(results) > 90 if whole else sorted(results) == sorted(CASES)
+    assert done.stdout, done.stderr
+    found = conformance.names(json.loads(done.stdout)["results"])
+    assert len(found) > 90 if conformance.IS_WHOLE else found == sorted(conformance.CASES)
     assert (box.lvs(), box.exported(), box.objects()) == (set(), {}, [])
     assert n1.left() == n2.left() == []
