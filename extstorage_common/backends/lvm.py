@@ -17,7 +17,7 @@ from __future__ import annotations
 import time
 
 from extstorage_common import paths
-from extstorage_common.backends import lvm_devices, lvm_state, lvm_thick
+from extstorage_common.backends import lvm_devices, lvm_restore, lvm_state, lvm_thick
 from extstorage_common.backends.base import Backend, Capabilities, Volume
 from extstorage_common.backends.lvm_commands import (
     GROWTH_SUFFIX,
@@ -42,7 +42,6 @@ from extstorage_common.errors import (
     NodeUnfit,
     NoSpace,
     PoolUnreachable,
-    Refused,
     VolumeExists,
     VolumeIncomplete,
     VolumeNotFound,
@@ -70,10 +69,6 @@ class NameTaken(Exists):
 
 class HasSnapshots(Busy):
     template = "it has snapshots ({snapshots}), which need it; {advice}"
-
-
-class NotRestored(Refused):
-    template = "{count} of the exports could not be restored, the first of which is {first}"
 
 
 class PoolDoesNotZero(NodeUnfit):
@@ -430,29 +425,7 @@ class LvmBackend(Backend):
         return sorted(self._state(volume).attachments)
 
     def restore_exports(self) -> list[str]:
-        """Exports that are in none of our files are removed.
-
-        Debian's own service may have restored them from a file that somebody once saved, with initiators
-        that were fenced since.
-        """
-        lio.load_modules(self.deadline)
-        done, wanted, failures = [], set(), []
-        for lv in lvm_state.known(self.lvm.group):
-            try:
-                with lvm_state.lock(self.lvm.group, lv, "restore", self.deadline):
-                    row = self.lvm.report(lv).get(lv)
-                    if row is None or not row.name:
-                        lvm_state.forget(self.lvm.group, lv)
-                        continue
-                    wanted.add(self.exports.of(row).iqn)
-                    self.exports.bring_about(row, self.exports.state(row))
-                    done.append(row.name)
-            except ExtStorageError as error:
-                failures.append(f"{lv}: {error}")
-        self.exports.remove_others(self.pool_uuid(), wanted)
-        if failures:
-            raise NotRestored(count=len(failures), first=failures[0])
-        return done
+        return lvm_restore.Restoration(self.exports, self._row).run()
 
     # --- holders ----------------------------------------------------------------------------------
 

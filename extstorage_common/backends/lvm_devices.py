@@ -30,22 +30,26 @@ GROUPS = (6, 4, 4, 4, 4, 4, 6)
 
 def identity(lvm: Lvm, lv: str) -> str:
     """The UUIDs of the group and of an active logical volume; ``""`` if there is none of this name."""
-    directory = _directory(lvm, lv)
+    return _identity(_directory(lvm, lv))
+
+
+def _identity(directory: str) -> str:
     uuid = _content(f"{directory}/dm/uuid") if directory else ""
-    return (
-        uuid.removeprefix(PREFIX) if uuid.startswith(PREFIX) and len(uuid) == len(PREFIX) + 2 * UUID else ""
-    )
+    is_volume = uuid.startswith(PREFIX) and len(uuid) == len(PREFIX) + 2 * UUID
+    return uuid.removeprefix(PREFIX) if is_volume else ""
 
 
 def row(lvm: Lvm, lv: str, state: State) -> Row | None:
     """An active logical volume, completely made; None if only LVM can tell."""
-    if not state.identity or identity(lvm, lv) != state.identity:
+    directory = _directory(lvm, lv)
+    # The size first: who is the same afterwards was so when it was read.
+    size = _content(f"{directory}/size") if directory else ""
+    if not state.identity or _identity(directory) != state.identity:
         return None
-    size = int(_content(f"{_directory(lvm, lv)}/size")) * SECTOR
     tags = {NAME: state.volume, **state.tags}
     return Row(
         {
-            **_told(lv, size, state.identity),
+            **_told(lv, int(size) * SECTOR, state.identity),
             "lv_attr": "Vwi-a-----" if state.is_thin else "-wi-a-----",
             "lv_tags": ",".join(f"{key}={value}" for key, value in tags.items()),
         }

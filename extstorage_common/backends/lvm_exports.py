@@ -53,12 +53,16 @@ class Exports:
         return lvm_state.load(self.lvm.group, row.lv, row.name)
 
     def of(self, row: Row) -> lio.Export:
+        """What a volume is as an iSCSI disk."""
+        return self.named(row.group_uuid, row.name, row.lv)
+
+    def named(self, group_uuid: str, volume: str, lv: str) -> lio.Export:
         """What a volume is as an iSCSI disk, which follows from its name and its group alone."""
-        group = _short(row.group_uuid)
-        name = row.name if iscsi.CHARACTERS.issuperset(row.name) else _digest(row.name)[:40]
-        digest = _digest(f"{row.group_uuid}/{row.name}")
+        group = _short(group_uuid)
+        name = volume if iscsi.CHARACTERS.issuperset(volume) else _digest(volume)[:40]
+        digest = _digest(f"{group_uuid}/{volume}")
         serial = "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32]))
-        device = self.lvm.device(row.lv)
+        device = self.lvm.device(lv)
         return lio.Export(f"{group}.{name}", f"{IQN}:{group}:{name}", device, serial, self.portals)
 
     def bring_about(self, row: Row, state: State) -> lio.Export:
@@ -114,13 +118,14 @@ class Exports:
         if lio.is_exported(self.of(row), holder.address):
             raise StillExported(initiator=holder.address)
 
-    def remove_others(self, group_uuid: str, wanted: set[str]) -> None:
-        """Export nothing of this group but the targets ``wanted``."""
-        group = _short(group_uuid)
-        for iqn in lio.targets(f"{IQN}:{group}:"):
-            if iqn not in wanted:
-                name = f"{group}.{iqn.rpartition(':')[2]}"
-                lio.remove(lio.Export(name, iqn, name, "", ()))
+    def targets(self, group_uuid: str) -> set[str]:
+        """All targets of a group, ours or such as somebody made of what ours once were."""
+        return set(lio.targets(f"{IQN}:{_short(group_uuid)}:"))
+
+    def remove_target(self, iqn: str) -> None:
+        """End the export of a target of which nothing is known but its name. Raises Refused."""
+        group, name = iqn.split(":")[-2:]
+        lio.remove(lio.Export(f"{group}.{name}", iqn, iqn, "", ()))
 
 
 def _digest(text: str) -> str:

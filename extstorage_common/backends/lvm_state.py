@@ -27,7 +27,7 @@ import secrets
 from extstorage_common import files, paths, records
 from extstorage_common.backends.base import Holder, Holders
 from extstorage_common.backends.lvm_commands import MADE
-from extstorage_common.errors import ConfigurationError, SystemRefused
+from extstorage_common.errors import ConfigurationError, SystemRefused, VolumeNotFound
 from extstorage_common.locks import Lock
 from extstorage_common.targets.lio import Secrets
 
@@ -143,6 +143,18 @@ def load(group: str, lv: str, volume: str) -> State:
         return State(volume, told)
     except FileNotFoundError:
         return State(volume, {})
+    except (ValueError, LookupError, TypeError) as error:
+        raise BadState(file=file, reason=error) from error
+
+
+def volume(group: str, lv: str) -> str:
+    """The name of the volume whose file this is. Raises BadState, VolumeNotFound."""
+    file = path(group, lv)
+    try:
+        with open(file, "rb") as stream:
+            return str(json.load(stream)["volume"])
+    except FileNotFoundError:
+        raise VolumeNotFound(where=file) from None
     except (ValueError, LookupError, TypeError) as error:
         raise BadState(file=file, reason=error) from error
 

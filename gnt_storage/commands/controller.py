@@ -8,13 +8,15 @@ import binascii
 import os
 import shlex
 import struct
+import sys
 from typing import TextIO
 
 import click
 
 from extstorage_common import paths, serve
 from extstorage_common.backends.remote import RemoteBackend
-from extstorage_common.errors import BadRequest
+from extstorage_common.errors import BadRequest, ExtStorageError
+from extstorage_common.provider import Provider
 from extstorage_common.request import is_name
 from gnt_storage import suite_provider
 
@@ -73,13 +75,34 @@ def restore() -> None:
     The unit ganeti-extstorage-exports.service calls it when the machine starts, after the system's own
     services have restored what they know. It can be called at any time: running exports go on.
     """
+    failures: list[ExtStorageError] = []
     for name, directory in suite_provider.names().items():
-        provider = suite_provider.of(name, directory)
-        for pool in provider.configuration.pool_names():
-            backend = provider.open_pool(provider.pool(pool))
-            if not isinstance(backend, RemoteBackend):
-                for volume in backend.restore_exports():
-                    click.echo(f"{name}: pool '{pool}': {volume}")
+        try:
+            provider = suite_provider.of(name, directory)
+            pools = provider.configuration.pool_names()
+        except ExtStorageError as error:
+            failures.append(_told(name, error))
+            continue
+        for pool in pools:
+            try:
+                _restore(provider, pool)
+            except ExtStorageError as error:
+                failures.append(_told(f"{name}: pool '{pool}'", error))
+    if failures:
+        sys.exit(failures[0].status)
+
+
+def _restore(provider: Provider, pool: str) -> None:
+    backend = provider.open_pool(provider.pool(pool))
+    if not isinstance(backend, RemoteBackend):
+        for volume in backend.restore_exports():
+            click.echo(f"{provider.name}: pool '{pool}': {volume}")
+
+
+def _told(where: str, error: ExtStorageError) -> ExtStorageError:
+    """Say at once what is wrong: it shall not keep the other pools from being restored."""
+    click.echo(f"gnt-storage: {where}: {error}", err=True)
+    return error
 
 
 def _check_pool(said: str) -> None:

@@ -8,12 +8,18 @@ import time
 import pytest
 
 from extstorage_common.backends.base import Holder
-from tests.lvm.box import LOSSES, Box, Initiator
+from tests.lvm.box import CHECKOUT, LOSSES, POOLS, Box, Initiator
+from tests.machines import wait_until
 
 AUTHORIZATION = 24
 """iscsiadm's exit status for a login that the target refuses."""
 SILENCE = 45
 """Seconds within which the kernel has noticed that an initiator is gone, and that is found out."""
+
+
+RESTORE = f"cd {CHECKOUT}; exec /usr/bin/python3 -m gnt_storage controller restore"
+ONE_POOL = "[thin]\nvolume_group = vg0\nportals = {address}\n"
+STATE = "/var/lib/ganeti-extstorage/lvm/vg0"
 
 
 def test_two_nodes_share_a_disk(box: Box, c1: Initiator, c2: Initiator) -> None:
@@ -238,5 +244,46 @@ def test_restored_after_a_restart(box: Box, c1: Initiator, c2: Initiator) -> Non
     assert "lvm: pool 'thin': v1" in box.restore()
     assert box.exported() == {one.iqn: [c1.name]}
     assert c2.login(two) != 0
-    assert c1.read(one) == "before"
+    wait_until(lambda: c1.read(one) == "before")  # its session was lost, and comes back
     assert len(box.objects()) == 1
+
+
+def test_a_pool_that_is_away_keeps_no_other_from_being_restored(box: Box, c1: Initiator) -> None:
+    disk = box.export(box.create(), c1)
+    away = f"[a]\nvolume_group = nosuch\nportals = {box.machine.addresses[1]}\n"
+    box.configure(away + POOLS.format(address=box.machine.addresses[1]))
+    box.sh("targetctl clear 2>/dev/null")
+    ran = box.machine.run(RESTORE, check=False)
+    assert (ran.returncode, ran.stderr.count("\n")) == (8, 1)
+    assert ran.stderr.startswith("gnt-storage: lvm: pool 'a': ")
+    assert box.exported() == {disk.iqn: [c1.name]}
+
+
+def test_a_volume_that_is_being_worked_on_keeps_no_other_from_being_restored(box: Box, c1: Initiator) -> None:
+    """What is exported of it goes on, too."""
+    busy, other = (box.export(box.create(name), c1) for name in ("v1", "v2"))
+    box.configure(ONE_POOL.format(address=box.machine.addresses[1]) + "timeout = 5\n")
+    locks = "/run/ganeti-extstorage/locks/lvm/vg0"
+    assert c1.login(busy) == 0
+    box.sh(f"echo 0 >/sys/kernel/config/target/iscsi/{other.iqn}/tpgt_1/enable")
+    ran = box.machine.run(f"flock {locks}/v1 sh -c '{RESTORE}'", check=False)
+    assert (ran.returncode, ran.stdout) == (9, ""), ran.stderr
+    assert "1 of the exports could not be restored, the first of which is v1: another call is " in ran.stderr
+    assert c1.write(busy, "goes on")
+    assert c1.login(other) == 0
+
+
+def test_restored_while_a_volume_is_attached(box: Box, c1: Initiator) -> None:
+    """The restoration waits for the reading of a file, which is a pipe, until another volume was attached."""
+    box.configure(ONE_POOL.format(address=box.machine.addresses[1]))
+    first = box.export(box.create(), c1)
+    box.sh(f"mv {STATE}/v1 /srv/v1; mkfifo {STATE}/v1; rm -f /srv/go; {RESTORE} >/srv/said 2>&1 &")
+    # Goes on when somebody reads.
+    box.sh(
+        f"exec 3>{STATE}/v1; mv /srv/v1 {STATE}/v1;"
+        f"(while [ ! -e /srv/go ]; do sleep 0.1; done; cat {STATE}/v1 >&3) >/dev/null 2>&1 &"
+    )
+    second = box.export(box.create("v2"), c1)
+    box.sh("touch /srv/go")
+    box.wait("grep -q v1 /srv/said")
+    assert set(box.exported()) == {first.iqn, second.iqn}
