@@ -347,8 +347,7 @@ class LvmBackend(Backend):
             self.exports.end(row)
             crash_point("lvm.unexported")
             if not row.is_thin and lvm_thick.wipe(row) == "remove":
-                self.lvm.activate(row)
-                lvm_thick.zero(self.lvm, lv)
+                lvm_thick.clear(self.lvm, row)
             if lv + GROWTH_SUFFIX in rows:
                 remove_half_made(self.lvm, rows[lv + GROWTH_SUFFIX])
             self.lvm.remove(lv)

@@ -78,6 +78,11 @@ class Row:
         return self.attributes[0] in "oO"
 
     @property
+    def is_cow_snapshot(self) -> bool:
+        """Whether it is a snapshot that keeps what its origin had, and needs it."""
+        return self.attributes[0] in "sS"
+
+    @property
     def is_active(self) -> bool:
         """Whether it has a device."""
         return self.attributes[4] == "a"

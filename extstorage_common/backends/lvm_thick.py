@@ -45,6 +45,17 @@ def reserve(lvm: Lvm, lv: str, tags: Sequence[str], size: int) -> None:
     lvm.create_thick(lv, tags, size, "-Wn", "-Zn", "-L", f"{size}b", lvm.group)
 
 
+def clear(lvm: Lvm, row: Row) -> None:
+    """Write all that a volume lies on full of zeros, before it is removed; it is exported no more.
+
+    Of a snapshot this is not what can be read in it, but what it keeps, and LVM's notes of that.
+    """
+    if row.is_cow_snapshot:
+        lvm.change("lvconvert", "--yes", "--splitsnapshot", "--", lvm.path(row.lv))
+    lvm.change("lvchange", "-ay", "-K", "--", lvm.path(row.lv))
+    zero(lvm, row.lv)
+
+
 def extend(lvm: Lvm, rows: Mapping[str, Row], row: Row, size: int, node: str) -> None:
     """Grow to ``size`` bytes by space that is full of zeros *before* anybody can read it there.
 

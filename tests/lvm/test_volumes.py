@@ -135,20 +135,45 @@ def test_a_removal_that_fails_leaves_the_volume(box: Box) -> None:
     box.ask("delete_volume", volume)
 
 
-def test_what_was_wiped_is_zero(fresh: Box) -> None:
-    fresh.sh(
-        "lvcreate -q -Wn -Zn -L 16m -n clean vg0; dd if=/dev/zero of=/dev/vg0/clean bs=1M status=none || true"
+def clean(box: Box, mib: int) -> None:
+    """Write the beginning of what is free in the group full of zeros."""
+    box.sh(
+        f"lvcreate -q -Wn -Zn -L {mib}m -n clean vg0;"
+        "dd if=/dev/zero of=/dev/vg0/clean bs=1M status=none || true; lvremove -q -y vg0/clean"
     )
-    where = fresh.sh("lvs --noheadings --segments -o seg_pe_ranges vg0/clean").strip()
-    fresh.sh("lvremove -q -y vg0/clean")
+
+
+def begins(box: Box, name: str) -> str:
+    """Where on which disk a logical volume begins."""
+    return box.sh(f"lvs --noheadings --segments -o seg_pe_ranges vg0/{name}").strip().partition("-")[0]
+
+
+def test_what_was_wiped_is_zero(fresh: Box) -> None:
+    clean(fresh, 16)
     volume = fresh.create(pool="wiped")
-    assert fresh.sh("lvs --noheadings --segments -o seg_pe_ranges vg0/v1").strip() == where
+    where = begins(fresh, "v1")
     fresh.fill("v1")
     assert fresh.read("v1") == b"\xff"
     fresh.ask("delete_volume", volume, pool="wiped")
     fresh.create("v2", pool="wiped")
-    assert fresh.sh("lvs --noheadings --segments -o seg_pe_ranges vg0/v2").strip() == where
+    assert begins(fresh, "v2") == where
     assert fresh.read("v2") == b"\0"
+
+
+def test_a_snapshot_that_was_wiped_is_zero(fresh: Box) -> None:
+    """With what LVM noted in it of the blocks that it keeps."""
+    clean(fresh, 40)
+    volume = fresh.create(pool="wiped")
+    snapshot = fresh.ask("create_snapshot", volume, "v1.snap", False, pool="wiped")
+    where = fresh.sh("dmsetup table vg0-v1.snap-cow").split()[4]
+    fresh.fill("v1")
+    assert fresh.read("v1.snap") == b"\0"
+    fresh.ask("delete_volume", snapshot, pool="wiped")
+    assert fresh.read("v1") == b"\xff"
+    fresh.create("v2", 20, pool="wiped")
+    assert fresh.sh("dmsetup table vg0-v2").split()[4] == where
+    assert fresh.read("v2") == b"\0"
+    assert fresh.lvs() == {"v1", "v2"}
 
 
 def test_snapshots_of_thick_volumes_need_them(fresh: Box) -> None:
