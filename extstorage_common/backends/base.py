@@ -83,10 +83,11 @@ class Holders:
 class Capabilities:
     """What a backend can do; one table for the documentation, the commands and the tests.
 
-    ``fences``: it can stop serving one volume to one node. ``liveness``: it can tell whether a
-    holder is alive. ``clones``: a snapshot is made without copying, also of an open volume.
-    ``userspace``: it offers URIs for hypervisors. ``shared_open``: two nodes may have a volume open
-    for a live migration.
+    - ``fences``: it can stop serving one volume to one node.
+    - ``liveness``: it can tell whether a holder is alive.
+    - ``clones``: how a snapshot is made, in words.
+    - ``userspace``: it offers URIs for hypervisors.
+    - ``shared_open``: whether two nodes may have a volume open for a live migration, in words.
     """
 
     def __init__(

@@ -82,7 +82,7 @@ class FileBackend(Backend):
     CAPABILITIES = Capabilities(
         fences=False,
         liveness=False,
-        clones="where the filesystem has reflinks; else a copy, while the volume is not open",
+        clones="without copying where the filesystem has reflinks; else a copy, of a volume not open",
         userspace=True,
         shared_open="where the filesystem has direct I/O",
     )

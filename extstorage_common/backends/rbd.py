@@ -61,7 +61,7 @@ class RbdBackend(Backend):
     CAPABILITIES = Capabilities(
         fences=True,
         liveness=True,
-        clones="yes, also of an open volume",
+        clones="without copying",
         userspace=True,
         shared_open="yes",
     )

@@ -130,7 +130,7 @@ class SolidFireBackend(Backend):
     CAPABILITIES = Capabilities(
         fences=True,
         liveness=True,
-        clones="by the cluster, in the background, of an open volume, too",
+        clones="by a copy that the cluster makes, for which the call waits",
         userspace=False,
         shared_open="yes",
     )
