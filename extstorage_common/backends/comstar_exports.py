@@ -24,7 +24,7 @@ import re
 from extstorage_common import secret_files
 from extstorage_common.backends.comstar_commands import Machine
 from extstorage_common.crash import crash_point
-from extstorage_common.errors import BadRequest, Refused
+from extstorage_common.errors import Refused
 from extstorage_common.locks import Lock
 from extstorage_common.targets import iscsi
 from extstorage_common.transports.ssh import AnswerLost
@@ -49,10 +49,6 @@ NO_UNIT = "could not set property: size: 32770"
 IN_USE = "in use"
 VIEW_THERE = "view entry exists"
 THERE = ("already exists", "already configured")
-
-
-class NotAnInitiator(BadRequest):
-    template = "'{initiator}' is no initiator's name; see /etc/iscsi/initiatorname.iscsi on the node"
 
 
 class InitiatorTaken(Refused):
@@ -256,8 +252,7 @@ class Exports:
 
         Being in the group is the last step, so it shows that all others were done.
         """
-        if not iscsi.is_name(initiator):
-            raise NotAnInitiator(initiator=initiator)
+        iscsi.check_initiator(initiator)
         group = GROUP_PREFIX + node
         members = self._members(group)
         if members == [initiator]:

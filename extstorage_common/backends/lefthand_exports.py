@@ -15,7 +15,7 @@ import secrets
 
 from extstorage_common.backends.lefthand_cliq import AlreadyThere, CliqRefused, NotThere
 from extstorage_common.crash import crash_point
-from extstorage_common.errors import BadRequest, Refused, Unreachable
+from extstorage_common.errors import Refused, Unreachable
 from extstorage_common.locks import Lock
 from extstorage_common.targets import iscsi
 
@@ -34,10 +34,6 @@ SERVER = re.compile(r"gx-(?P<node>.+)-[0-9a-f]{8}", re.ASCII)
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 SECRET_LENGTH = 16
 """A secret's length, 95 bits: initiators want at least 12 characters, and not all take more than 16."""
-
-
-class NotAnInitiator(BadRequest):
-    template = "'{initiator}' is no initiator's name; see /etc/iscsi/initiatorname.iscsi on the node"
 
 
 class InitiatorTaken(Refused):
@@ -94,8 +90,7 @@ class Exports:
 
     def assign(self, row: Row, node: str, initiator: str) -> str:
         """Let the node reach the volume, if it can't yet; returns the node's server."""
-        if not iscsi.is_name(initiator):
-            raise NotAnInitiator(initiator=initiator)
+        iscsi.check_initiator(initiator)
         server = server_name(node, initiator)
         if server not in row.servers:
             # Most nodes are registered already, so this is tried first.

@@ -11,7 +11,7 @@ import hashlib
 
 from extstorage_common.backends import lvm_state, sessions
 from extstorage_common.crash import crash_point
-from extstorage_common.errors import BadRequest, Refused
+from extstorage_common.errors import Refused
 from extstorage_common.targets import iscsi, lio
 
 TYPE_CHECKING = False
@@ -31,10 +31,6 @@ class InitiatorTaken(Refused):
         "node {other} has the volume attached by the same initiator's name ({initiator}); "
         "give each node its own in /etc/iscsi/initiatorname.iscsi"
     )
-
-
-class NotAnInitiator(BadRequest):
-    template = "'{initiator}' is no initiator's name; see /etc/iscsi/initiatorname.iscsi on the node"
 
 
 class StillExported(Refused):
@@ -78,8 +74,7 @@ class Exports:
 
     def attach(self, row: Row, node: str, initiator: str) -> Connection:
         """Export the volume to this node, too. Raises NotAnInitiator, InitiatorTaken, Refused."""
-        if not iscsi.is_name(initiator):
-            raise NotAnInitiator(initiator=initiator)
+        iscsi.check_initiator(initiator)
         state = self.state(row)
         for other, told in state.attachments.items():
             if told["initiator"] == initiator and other != node:

@@ -17,7 +17,7 @@ import hashlib
 
 from extstorage_common.backends.solidfire_state import MARK, checked, find_account, remove_account
 from extstorage_common.crash import crash_point
-from extstorage_common.errors import BadRequest, Refused
+from extstorage_common.errors import Refused
 from extstorage_common.locks import Lock
 from extstorage_common.targets import iscsi
 from extstorage_common.transports.element import ElementError, once
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 SESSION_SECONDS = 10.0
 """Seconds in which the session of an initiator that lost its access has ended."""
 MOST_NAME = 64
-
-
-class NotAnInitiator(BadRequest):
-    template = "'{initiator}' is no initiator's name; see /etc/iscsi/initiatorname.iscsi on the node"
 
 
 class InitiatorTaken(Refused):
@@ -109,8 +105,7 @@ class Groups:
         Raises NotAnInitiator, InitiatorTaken, NoInitiatorSecrets.
         """
         initiator, boot = _told(connector)
-        if not iscsi.is_name(initiator):
-            raise NotAnInitiator(initiator=initiator)
+        iscsi.check_initiator(initiator)
         node = self.find(name)
         if node is not None and (node.initiator, node.boot) == (initiator, boot) and node.fenced:
             return node

@@ -13,11 +13,11 @@ from extstorage_common.backends.base import EXCLUSIVE, SHARED, Holder, Volume
 from extstorage_common.backends.solidfire_groups import (
     InitiatorTaken,
     NoInitiatorSecrets,
-    NotAnInitiator,
     StillConnected,
     WasFenced,
 )
 from extstorage_common.errors import ExtStorageError, HeldElsewhere
+from extstorage_common.targets.iscsi import NotAnInitiator
 from tests.appliances.solidfire.sessions import LoginRefused, login
 from tests.solidfire.conftest import NAME, Array, initiator, properties
 
