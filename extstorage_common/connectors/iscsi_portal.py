@@ -8,8 +8,6 @@ many volumes, a session belongs to all of them, and ends with the last.
 
 from __future__ import annotations
 
-import os
-
 from extstorage_common import blockdevices, bounded, paths
 from extstorage_common.connectors import iscsi_records, iscsi_sessions, multipath, scsi
 from extstorage_common.connectors.block import BlockConnector
@@ -17,7 +15,7 @@ from extstorage_common.connectors.iscsi_records import Portal
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import DeviceBusy, NodeUnfit, SystemRefused, Unreachable
 from extstorage_common.locks import Lock
-from extstorage_common.transports.local import ENVIRONMENT
+from extstorage_common.transports import local
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 
 INITIATOR_NAME = "/etc/iscsi/initiatorname.iscsi"
 SOCKETS = "/proc/net/unix"
-DAEMON = "@ISCSIADM_ABSTRACT_NAMESPACE"
+ISCSID = "@ISCSIADM_ABSTRACT_NAMESPACE"
 """Where ``iscsid`` listens, or systemd for it."""
 SCAN_SECONDS = 5.0
 ANSWER_SECONDS = 15.0
@@ -50,13 +48,11 @@ class PortalConnector(BlockConnector):
 
     @classmethod
     def validate_connector(cls) -> None:
-        directories = ENVIRONMENT["PATH"].split(":")
-        if not any(os.access(f"{directory}/iscsiadm", os.X_OK) for directory in directories):
+        if not local.is_installed("iscsiadm"):
             raise NodeUnfit(reason="iscsiadm is not installed; install open-iscsi")
         initiator_name()
-        with open(SOCKETS, encoding="utf-8", errors="replace") as file:
-            if not any(line.rstrip("\n").endswith(DAEMON) for line in file):
-                raise NodeUnfit(reason="iscsid is not running; start it: systemctl enable --now iscsid")
+        if not listens(ISCSID):
+            raise NodeUnfit(reason="iscsid is not running; start it: systemctl enable --now iscsid")
 
     def get_connector_properties(self) -> dict[str, str]:
         return {"initiator": initiator_name(), "boot": paths.boot_id()}
@@ -223,6 +219,12 @@ class PortalConnector(BlockConnector):
     def users(self, kept: Mapping[str, str], device: str) -> list[str]:
         """Not multipathd: it looks at every disk, but keeps nothing of it."""
         return [user for user in super().users(kept, device) if not user.startswith("multipathd (")]
+
+
+def listens(socket: str) -> bool:
+    """Whether anything on this node listens on this abstract socket (unix(7))."""
+    with open(SOCKETS, encoding="utf-8", errors="replace") as file:
+        return any(line.rstrip("\n").endswith(socket) for line in file)
 
 
 def initiator_name() -> str:

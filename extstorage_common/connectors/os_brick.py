@@ -14,7 +14,7 @@ from contextlib import ExitStack
 
 from extstorage_common import blockdevices, bounded, guests
 from extstorage_common.connectors import iscsi_records, iscsi_sessions, multipath, os_brick_library, scsi
-from extstorage_common.connectors.iscsi_portal import ANSWER_SECONDS, SOCKETS, PortalConnector
+from extstorage_common.connectors.iscsi_portal import ANSWER_SECONDS, PortalConnector, listens
 from extstorage_common.connectors.iscsi_records import Portal
 from extstorage_common.errors import ExtStorageError, NodeUnfit, WrongDevice
 
@@ -42,11 +42,8 @@ class OsBrickConnector(PortalConnector):
         super().validate_connector()
         if not os_brick_library.is_installed():
             raise NodeUnfit(reason="os-brick is not installed; install python3-os-brick")
-        with open(SOCKETS, encoding="ascii", errors="replace") as file:
-            if not any(line.rstrip("\n").endswith(MULTIPATHD) for line in file):
-                raise NodeUnfit(
-                    reason="multipathd is not running; start it: systemctl enable --now multipathd"
-                )
+        if not listens(MULTIPATHD):
+            raise NodeUnfit(reason="multipathd is not running; start it: systemctl enable --now multipathd")
 
     def kept(self, data: Mapping[str, Any]) -> dict[str, str]:
         kept = {key: " ".join(str(item) for item in data[key]) for key in self.KEEP if key != "wwn"}

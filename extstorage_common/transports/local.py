@@ -62,6 +62,14 @@ def run(
             os.close(fd)
 
 
+def is_installed(name: str) -> bool:
+    """Whether there is a command of this name."""
+    try:
+        return bool(_program(name))
+    except FileNotFoundError:
+        return False
+
+
 def _start(command: Sequence[str], streams: Sequence[int], environment: Mapping[str, str]) -> int:
     """Start a command as the leader of a session of its own; returns its process."""
     actions: list[tuple[int, ...]] = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(streams)]
