@@ -15,7 +15,7 @@ from gnt_storage import providers
 class ProviderNotFound(NotFound):
     """Neither a directory nor a name on the search path."""
 
-    template = "there is no provider '{name}': no such directory, and not in {where}"
+    template = "there is no provider '{name}': no such directory, and not in {where}; {nearest}"
 
 
 @dataclass(frozen=True)
@@ -84,5 +84,7 @@ def find(name_or_directory: str) -> str:
         return os.path.abspath(name_or_directory)
     found = providers.find(name_or_directory)
     if found is None:
-        raise ProviderNotFound(name=name_or_directory, where=", ".join(providers.SEARCH_PATH))
+        nearest = config.nearest(name_or_directory, {*backends.NAMES, *names()})
+        where = ", ".join(providers.SEARCH_PATH)
+        raise ProviderNotFound(name=name_or_directory, where=where, nearest=nearest)
     return found

@@ -161,7 +161,6 @@ class LvmBackend(Backend):
             ("volume-group", self._check_group),
             ("thin-pool", self._check_thin_pool),
             ("target", self._check_target),
-            ("notes", lambda: lvm_state.check_directory(self.lvm.group)),
         )
 
     def _check_group(self) -> None:
@@ -175,6 +174,7 @@ class LvmBackend(Backend):
 
     def _check_target(self) -> None:
         lio.load_modules(self.deadline)
+        lvm_state.check_directory(self.lvm.group)
 
     def _thin_pool(self, rows: Mapping[str, Row]) -> Row:
         """The thin pool's row. Raises PoolUnreachable."""

@@ -17,7 +17,7 @@ from gnt_storage.providers import ProviderDirectory
 class SomeNotFound(NotFound):
     """Providers that were asked for are not there."""
 
-    template = "not found: {names}"
+    template = "there is no provider {names}"
 
 
 @click.command()

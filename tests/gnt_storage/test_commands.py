@@ -94,6 +94,7 @@ def test_errors_are_one_sentence_and_a_status(site: Site) -> None:
     result = gnt_storage(site, "pool", "init", "nosuch")
     assert result.status == 4
     assert result.stderr.startswith("gnt-storage: there is no provider 'nosuch'")
+    assert "did you mean 'lvm'?\n" in gnt_storage(site, "pool", "init", "lvn").stderr
     assert result.stderr.count("\n") == 1
     result = gnt_storage(site, "pool", "init", str(PROVIDER), "gold")
     assert (result.status, "there is no pool 'gold'" in result.stderr) == (4, True)
@@ -120,7 +121,7 @@ def test_info(site: Site, installed: Path) -> None:
     assert [provider["backend"] for provider in document["providers"]] == ["file"]
     assert "directory" in {option["name"] for option in document["providers"][0]["options"]}
     missing = on_path(site, "info", "file", "nosuch")
-    assert (missing.status, missing.stderr) == (4, "gnt-storage: not found: nosuch\n")
+    assert (missing.status, missing.stderr) == (4, "gnt-storage: there is no provider nosuch\n")
 
 
 def test_diagnose_of_a_healthy_node(site: Site, installed: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_controller_that_can_note_nothing(box: Box, n1: Client) -> None:
         sentence = n1.fails(9, "verify")
     finally:
         box.sh("umount /var")
-    assert "notes: noting in /var/lib" in sentence
+    assert "target: noting in /var/lib" in sentence
     assert sentence.endswith("what is exported failed: Read-only file system\n")
 
 
