@@ -10,7 +10,7 @@ import struct
 from extstorage_common import files
 from extstorage_common.backends.lvm_commands import GROWTH_SUFFIX, MADE, Lvm, Row, maker_tag, remove_half_made
 from extstorage_common.crash import crash_point
-from extstorage_common.errors import NoSpace
+from extstorage_common.errors import NoSpace, TimedOut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def make(lvm: Lvm, lv: str, tags: Sequence[str], size: int, node: str) -> None:
         zero(lvm, lv)
         crash_point("lvm.zeroed")
         lvm.change("lvchange", "--deltag", maker, "--", lvm.path(lv))
+    except TimedOut:
+        raise  # nor is there time to remove it; it stays marked, for the next call
     except BaseException:
         lvm.remove(lv)
         raise
@@ -81,9 +83,14 @@ def _zeroed_space(lvm: Lvm, growth: str, size: int, node: str) -> list[str]:
     try:
         zero(lvm, growth)
         crash_point("lvm.growing")
-        return lvm.segments(growth)
-    finally:
+        where = lvm.segments(growth)
+    except TimedOut:
+        raise
+    except BaseException:
         lvm.remove(growth)
+        raise
+    lvm.remove(growth)
+    return where
 
 
 def zero(lvm: Lvm, lv: str) -> None:
@@ -92,7 +99,7 @@ def zero(lvm: Lvm, lv: str) -> None:
     try:
         start, end = 0, os.lseek(fd, 0, os.SEEK_END)
         while start < end:
-            lvm.deadline.check("writing zeros")
+            lvm.deadline.check("writing zeros, which copy_timeout bounds")
             step = min(STEP, end - start)
             with files.refusals(f"writing zeros to {lvm.path(lv)}"):
                 fcntl.ioctl(fd, BLKZEROOUT, struct.pack("QQ", start, step))

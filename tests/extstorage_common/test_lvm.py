@@ -6,20 +6,24 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from extstorage_common.backends import lvm_state
+from extstorage_common.backends import lvm_state, lvm_thick
 from extstorage_common.backends.base import Holder
 from extstorage_common.backends.lvm_commands import MAKER, Lvm, Row, lv_name, maker_tag, remove_half_made
 from extstorage_common.backends.lvm_exports import Exports
 from extstorage_common.backends.lvm_state import BadState, State
 from extstorage_common.config import Pool
 from extstorage_common.deadline import Deadline
-from extstorage_common.errors import BeingMade
+from extstorage_common.errors import BeingMade, NoSpace, TimedOut
 from extstorage_common.targets import iscsi
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 NAMES = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 GROUPS = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9.-]{0,39}\Z")
@@ -170,3 +174,34 @@ def test_a_living_maker_is_not_disturbed() -> None:
     assert key == MAKER
     with pytest.raises(BeingMade, match=f"process {os.getpid()} for node n1"):
         remove_half_made(exports().lvm, row(lv_tags=f"gx.name=v1,{MAKER}={value}"))
+
+
+def test_what_timed_out_is_left_to_the_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No time is left for a removal either, and its failure would be all that is told."""
+
+    class Recorder(Lvm):
+        removed: tuple[str, ...] = ()
+
+        def create_thick(self, lv: str, tags: Sequence[str], size: int, *words: str) -> None:
+            assert any(tag.startswith(MAKER) for tag in tags)
+
+        def remove(self, lv: str) -> None:
+            self.removed += (lv,)
+
+    lvm = Recorder(Pool("p", "lvm", "", {"volume_group": "vg0"}), Deadline(1))
+    for error, removed in ((TimedOut(seconds=1, doing="writing zeros"), ()), (NoSpace(), ("v1", "v1+grow"))):
+        monkeypatch.setattr(lvm_thick, "zero", raising(error))
+        with pytest.raises(type(error)):
+            lvm_thick.make(lvm, "v1", [], 1 << 20, "n1")
+        with pytest.raises(type(error)):
+            lvm_thick.extend(lvm, {}, row(lv_size="0"), 1 << 20, "n1")
+        assert lvm.removed == removed
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    """A function that only raises."""
+
+    def function(*_: object) -> None:
+        raise error
+
+    return function
