@@ -232,4 +232,4 @@ def _complaints(ended: local.Ended) -> list[str]:
     """What a command said, without its warnings."""
     lines = [line.strip() for line in ended.stderr.decode(errors="backslashreplace").splitlines()]
     told = [line for line in lines if line and not line.startswith("WARNING")]
-    return told or ([f"exit status {ended.status}"] if ended.status else [])
+    return told or ([f"lvm: {ended.ending}"] if ended.status else [])

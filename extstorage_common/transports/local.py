@@ -34,7 +34,12 @@ class Ended:
     def reason(self) -> str:
         """Its complaint, or else its status, in words."""
         lines = [line.strip() for line in self.stderr.decode(errors="backslashreplace").splitlines()]
-        return "; ".join(line for line in lines if line) or f"exit status {self.status}"
+        return "; ".join(line for line in lines if line) or self.ending
+
+    @property
+    def ending(self) -> str:
+        """Its status, in words."""
+        return f"ended by signal {-self.status}" if self.status < 0 else f"exit status {self.status}"
 
 
 def run(

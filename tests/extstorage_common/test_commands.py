@@ -29,7 +29,7 @@ def test_output_and_status() -> None:
 def test_a_signal_is_a_status() -> None:
     ended = sh("kill -9 $$")
     assert ended.status == -9
-    assert ended.reason == "exit status -9"
+    assert ended.reason == "ended by signal 9"
 
 
 def test_the_environment_is_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
