@@ -31,6 +31,7 @@ from extstorage_common.backends.rbd_client import Client, host_of
 from extstorage_common.backends.rbd_errors import (
     FeaturesUnfit,
     ForeignImage,
+    ImageBusy,
     NamespaceMissing,
     OriginForbidden,
 )
@@ -266,6 +267,8 @@ class RbdBackend(Backend):
                 self.client.rbd.RBD().trash_move(self.client.ioctx, volume.name, days * DAY)
             except self.client.rbd.ImageNotFound:
                 pass
+            except self.client.rbd.ImageBusy:
+                raise ImageBusy(image=self.spec(volume.name)) from None
         crash_point("rbd.in-trash")
         rbd_state.forget(self.client, image)
         rbd_purge.leave_behind(self.pool, image)

@@ -41,6 +41,13 @@ class ImageInUse(Busy):
     )
 
 
+class ImageBusy(Busy):
+    template = (
+        "Ceph does not let go of the image: it is being migrated, or a client has just taken its lock; "
+        "see rbd status {image}, then try again"
+    )
+
+
 class ImageLocked(Busy):
     template = (
         "{client} locked the image by hand; release that lock if nobody needs it any more: "

@@ -322,6 +322,16 @@ def test_image_locked_by_hand(site: RbdSite, n1: RbdNode) -> None:
     assert site.is_empty()
 
 
+def test_image_that_is_being_migrated(site: RbdSite, n1: RbdNode) -> None:
+    n1.create()
+    site.rbd("migration", "prepare", "--object-size", "8M", ":v1", ":v1")
+    assert "being migrated" in n1.fails(6, "remove")
+    site.rbd("migration", "execute", "--no-progress", ":v1")
+    site.rbd("migration", "commit", "--no-progress", ":v1")
+    n1.ok("remove")
+    assert site.is_empty()
+
+
 def test_grown_by_hand_is_announced(site: RbdSite, n1: RbdNode) -> None:
     n1.create()
     site.rbd("resize", "--no-progress", "--size", "32M", ":v1")
