@@ -144,9 +144,10 @@ def lock(name: str) -> socket.socket | None:
 def free_port() -> int:
     """A TCP port for a server on loopback that this program starts, and perhaps starts again.
 
-    None that the kernel gives to who asks for any (32768 and up, ip(7)), and no other program's of ours.
+    None that the kernel gives to who asks for any (32768 and up, ip(7)), that Ceph's daemons get, or that
+    another program of ours has got.
     """
-    for port in random.sample(range(20_000, 32_000), 1000):
+    for port in random.sample(range(30_000, 32_700), 1000):
         if (ours := lock(f"port {port}")) is None:
             continue
         with socket.socket() as free, contextlib.suppress(OSError):
