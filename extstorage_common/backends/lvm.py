@@ -42,6 +42,7 @@ from extstorage_common.errors import (
     NodeUnfit,
     NoSpace,
     PoolUnreachable,
+    Refused,
     VolumeExists,
     VolumeIncomplete,
     VolumeNotFound,
@@ -69,6 +70,10 @@ class NameTaken(Exists):
 
 class HasSnapshots(Busy):
     template = "it has snapshots ({snapshots}), which need it; {advice}"
+
+
+class IsSnapshot(Refused):
+    template = "it is a snapshot of a thick volume, which can't grow; copy it to a new volume, and grow that"
 
 
 class PoolDoesNotZero(NodeUnfit):
@@ -327,6 +332,8 @@ class LvmBackend(Backend):
             elif row.is_cow_origin:
                 advice = "it can't grow while they are there"
                 raise HasSnapshots(snapshots=self._snapshots(row), advice=advice)
+            elif row.is_cow_snapshot:
+                raise IsSnapshot  # what LVM would extend is only the room for changes
             if row.is_thin or lvm_thick.wipe(row) == "remove":
                 self.lvm.change("lvextend", "-L", f"{size}b", "--", self.lvm.path(lv))
             else:

@@ -183,6 +183,7 @@ def test_snapshots_of_thick_volumes_need_them(fresh: Box) -> None:
     assert "HasSnapshots: it has snapshots (v1.snap)" in fresh.refusal("extend_volume", volume, 32)
     fresh.fill("v1")
     assert fresh.read("v1.snap") == b"\0"
+    assert "IsSnapshot" in fresh.refusal("extend_volume", snapshot, 32)
     fresh.ask("delete_volume", snapshot)
     fresh.ask("delete_volume", volume)
 
