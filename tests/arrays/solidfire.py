@@ -27,7 +27,7 @@ class SolidFire(Array):
     """The cluster."""
 
     NAME = "solidfire"
-    SIZE = 1024
+    OPTIONS = (f"--least-size {Array.SIZE << 20}",)
     POOLS = ("gold",)
     VENDOR = "SolidFir"
     WWID = "naa.6f47acc1"
