@@ -12,6 +12,8 @@ Nobody formats a message where an error is raised, and nobody but the door (``sc
 
 from __future__ import annotations
 
+import os
+
 
 def one_line(text: str) -> str:
     """``text`` with everything that is not printable escaped, so that it is one line on any terminal."""
@@ -257,6 +259,10 @@ class Refused(ExtStorageError):
     status = 9
 
 
+class NotRoot(Refused):
+    template = "only root can do this: {reason}"
+
+
 class SystemRefused(Refused):
     template = "{what} failed: {reason}"
 
@@ -301,3 +307,10 @@ class WrongDevice(ExtStorageError):
 
     status = 12
     template = "{device} is not this volume: {reason}; it was left alone"
+
+
+def unforeseen(error: Exception) -> ExtStorageError:
+    """What is to be said of an exception that nobody caught: a bug, unless whoever calls is not root."""
+    if isinstance(error, PermissionError) and os.geteuid():
+        return NotRoot(reason=error.strerror)
+    return Unforeseen(kind=type(error).__name__, reason=error)

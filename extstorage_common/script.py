@@ -12,7 +12,7 @@ import sys
 import time
 
 from extstorage_common import backends, calllog, libraries, paths, provider, worker
-from extstorage_common.errors import ExtStorageError, Unforeseen, Usage, one_line
+from extstorage_common.errors import ExtStorageError, Usage, one_line, unforeseen
 from extstorage_common.request import VARIABLES, Request
 
 TYPE_CHECKING = False
@@ -47,8 +47,8 @@ def main(directory: str, action: str, arguments: Sequence[str]) -> int:
         status, sentence = error.status, call.sentence(error)
     except Exception as error:
         _trace()
-        unforeseen = Unforeseen(kind=type(error).__name__, reason=error)
-        status, sentence = unforeseen.status, call.sentence(unforeseen)
+        told = unforeseen(error)
+        status, sentence = told.status, call.sentence(told)
     if sentence:
         os.write(2, sentence.encode("utf-8", "backslashreplace") + b"\n")
     call.log(status, sentence, time.monotonic() - started)

@@ -21,6 +21,7 @@ from extstorage_common.errors import (
     PoolTimedOutLately,
     TimedOut,
     Unforeseen,
+    unforeseen,
 )
 
 TYPE_CHECKING = False
@@ -211,8 +212,8 @@ def _be_child(work: Work, provider: str, seconds: float, pipe: int) -> None:
 
                 for line in traceback.format_exc().splitlines():
                     tell("trace", line)
-            unforeseen = Unforeseen(kind=type(error).__name__, reason=error)
-            tell("error", f"{unforeseen.status} {unforeseen}")
+            told = unforeseen(error)
+            tell("error", f"{told.status} {told}")
     finally:
         os._exit(0)
 

@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from extstorage_common import __version__
-from extstorage_common.errors import ExtStorageError, Unforeseen
+from extstorage_common.errors import ExtStorageError, unforeseen
 from gnt_storage.commands.conformance import conformance
 from gnt_storage.commands.controller import controller
 from gnt_storage.commands.diagnose import diagnose
@@ -73,7 +73,8 @@ def main() -> NoReturn:
     except Exception as error:
         if os.environ.get("EXTSTORAGE_DEBUG") == "1":
             traceback.print_exc()
-        _fail(str(Unforeseen(kind=type(error).__name__, reason=error)), Unforeseen.status)
+        told = unforeseen(error)
+        _fail(str(told), told.status)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -156,6 +156,17 @@ def test_stale_reader_loses_though_its_number_is_free(tmp_path: Path) -> None:
     assert os.listdir(directory) == ["holders-3"]
 
 
+# --- errors -----------------------------------------------------------------------------------------
+
+
+def test_who_is_not_root_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    denied = PermissionError(13, "Permission denied", "/run/ganeti-extstorage/locks/v1")
+    assert str(errors.unforeseen(denied)).startswith("this should not happen (PermissionError: ")
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    told = errors.unforeseen(denied)
+    assert (told.status, str(told)) == (9, "only root can do this: Permission denied")
+
+
 # --- worker -----------------------------------------------------------------------------------------
 
 
