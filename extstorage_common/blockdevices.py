@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 BLKFLSBUF = 0x1261
 READ = 4096
+ATTRIBUTE = 1 << 16
+"""A file of sysfs has at most a page, which no machine has larger."""
 
 
 def sysfs(device: str) -> str:
@@ -25,8 +27,11 @@ def sysfs(device: str) -> str:
 def content(path: str) -> str:
     """What a file of sysfs says; empty if it is not there."""
     try:
-        with open(path, "rb") as file:
-            return os.fsdecode(file.read()).rstrip("\n")
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.fsdecode(os.read(fd, ATTRIBUTE)).rstrip("\n")
+        finally:
+            os.close(fd)
     except OSError:
         return ""
 
@@ -134,6 +139,7 @@ def _processes_with_open(paths: set[str]) -> list[str]:
     for pid in sorted(others):
         directory = f"/proc/{pid}/fd"
         try:
+            os.readlink(f"/proc/{pid}/exe")  # the kernel's own threads have no program, and nothing open
             if any(_link(f"{directory}/{fd}") in paths for fd in os.listdir(directory)):
                 found.append(f"{content(f'/proc/{pid}/comm')} (process {pid})")
         except (FileNotFoundError, PermissionError, ProcessLookupError):

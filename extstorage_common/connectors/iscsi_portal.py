@@ -89,7 +89,7 @@ class PortalConnector(BlockConnector):
         if session.luns().keys() - {lun}:
             raise iscsi_sessions.PortalUnreachable(portal=portal, target=portal.iqn)
         self._refuse_users(session.disk(lun))
-        session.end(self.deadline)
+        session.end(portal, self.deadline)
 
     def _disk(self, session: Session, portal: Portal, lun: int, wwn: str) -> str:
         self._drop_other(session, lun, wwn)
@@ -143,7 +143,7 @@ class PortalConnector(BlockConnector):
             return
         self._refuse_users(device)
         if not luns.keys() - {lun} and not iscsi_records.is_foreign(portal):
-            session.end(self.deadline)
+            session.end(portal, self.deadline)
         else:
             self._remove(session, portal, lun)
 
@@ -159,7 +159,7 @@ class PortalConnector(BlockConnector):
             session = iscsi_sessions.find(portal)
             if session is None or session.is_logged_in() or session.luns().keys() - {lun}:
                 return False
-            session.end(self.deadline)
+            session.end(portal, self.deadline)
             iscsi_records.remove(portal)
         return True
 

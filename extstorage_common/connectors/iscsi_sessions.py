@@ -125,13 +125,14 @@ class Session:
         target = content(f"{SESSIONS}/{self.name}/target_id") or "0"
         return f"{self._host().removeprefix('host')}:0:{target}:{lun}"
 
-    def end(self, deadline: Deadline) -> None:
+    def end(self, portal: Portal, deadline: Deadline) -> None:
         """Log out; its disks are gone then, and commands that waited for the target fail.
 
-        Raises SystemRefused, TimedOut.
+        Asked for by its portal, since ``iscsiadm`` looks at more than twice as much when it is asked for the
+        session's number. Raises SystemRefused, TimedOut.
         """
         # A daemon that was just started anew, or that logs in again, takes no logout for this moment.
-        ended = _iscsiadm(["-m", "session", "-r", self.number, "--logout"], deadline, NOT_NOW)
+        ended = _iscsiadm([*_node(portal), "--logout"], deadline, NOT_NOW)
         if ended.status not in (0, SESSION_NOT_FOUND, NOTHING_FOUND) and self.exists():
             raise SystemRefused(what=f"ending iSCSI session {self.number}", reason=ended.reason)
         for _ in deadline.attempts():
@@ -165,7 +166,7 @@ def begin(portal: Portal, deadline: Deadline) -> Session:
     """
     was_dropped = False
     for _ in deadline.attempts():
-        ended = _iscsiadm(["-m", "node", "-T", portal.iqn, "-p", str(portal), "--login"], deadline)
+        ended = _iscsiadm([*_node(portal), "--login"], deadline)
         session = find(portal)
         if ended.status == SESSION_EXISTS and (session is None or not session.is_logged_in()):
             continue  # the daemon is still busy with a login that an earlier call has begun
@@ -184,6 +185,11 @@ def begin(portal: Portal, deadline: Deadline) -> Session:
     if ended.status in NO_ANSWER:
         raise TargetNotThere(**about) if _answers(portal) else PortalUnreachable(**about)
     raise LoginFailed(reason=ended.reason, **about)
+
+
+def _node(portal: Portal) -> list[str]:
+    """How ``iscsiadm`` is told one portal of a target."""
+    return ["-m", "node", "-T", portal.iqn, "-p", str(portal)]
 
 
 def _iscsiadm(arguments: list[str], deadline: Deadline, passing: Sequence[int] = ()) -> local.Ended:

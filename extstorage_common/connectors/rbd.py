@@ -10,7 +10,7 @@ ours.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import os
 from functools import partial
 
@@ -257,7 +257,7 @@ def _key_of(keyring: str, user: str) -> bytes:
                 if name.startswith("["):
                     section = line.strip()
                 elif name.strip() == "key" and section == f"[client.{user}]":
-                    return base64.b64decode(value.strip())
+                    return binascii.a2b_base64(value.strip())
     except (OSError, ValueError) as error:
         raise BadConfiguration(file=keyring, reason=error) from error
     raise BadConfiguration(file=keyring, reason=f"there is no key of client.{user}")
