@@ -22,7 +22,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import secrets
 
 from extstorage_common import files, paths, records
 from extstorage_common.backends.base import Holder, Holders
@@ -69,9 +68,9 @@ class State:
         if self.attachments.get(node, {}).get("initiator") != initiator:
             self.attachments[node] = {
                 "initiator": initiator,
-                "user": f"n-{secrets.token_hex(4)}",
+                "user": _user("n"),
                 "password": _password(),
-                "mutual_user": f"t-{secrets.token_hex(4)}",
+                "mutual_user": _user("t"),
                 "mutual_password": _password(),
             }
 
@@ -104,7 +103,13 @@ class State:
         return json.dumps(told, indent=1).encode("ascii") + b"\n"
 
 
+def _user(kind: str) -> str:
+    return f"{kind}-{os.urandom(4).hex()}"
+
+
 def _password() -> str:
+    import secrets  # with all that it imports, for the one call that makes a password
+
     return "".join(secrets.choice(ALPHABET) for _ in range(PASSWORD_LENGTH))
 
 
