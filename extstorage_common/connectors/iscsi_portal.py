@@ -9,7 +9,7 @@ many volumes, a session belongs to all of them, and ends with the last.
 from __future__ import annotations
 
 from extstorage_common import blockdevices, bounded, paths
-from extstorage_common.connectors import iscsi_records, iscsi_sessions, multipath, scsi
+from extstorage_common.connectors import iscsi_records, iscsi_sessions, scsi
 from extstorage_common.connectors.block import BlockConnector
 from extstorage_common.connectors.iscsi_records import Portal
 from extstorage_common.crash import crash_point
@@ -209,7 +209,12 @@ class PortalConnector(BlockConnector):
 
     def identity(self, device: str) -> list[tuple[str, str]]:
         """The name that no other disk has; the kernel keeps what the disk said when it came."""
-        file = multipath.uuid_file(device) if multipath.is_map(device) else scsi.wwid_file(device)
+        file = scsi.wwid_file(device)
+        if device.startswith("/dev/dm-"):
+            # Whoever has one path does not pay for the import.
+            from extstorage_common.connectors import multipath
+
+            file = multipath.uuid_file(device)
         return [(file, name)] if (name := blockdevices.content(file).strip()) else []
 
     def flush(self, device: str) -> None:
