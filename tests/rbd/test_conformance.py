@@ -68,7 +68,8 @@ def test_userspace(suite: RbdSuite) -> None:
 
 
 def test_userspace_while_the_osd_is_silent(suite: RbdSuite, ceph: Ceph) -> None:
-    suite.site.set(timeout="15")
+    # An OSD that is silent for longer counts as down when it goes on, and clients wait for it to be up again.
+    suite.site.set(timeout="8")
     osd = ceph.pid("osd.0")
     suite.away, suite.back = f"kill -STOP {osd}", f"kill -CONT {osd}"
     arguments = ("--access", "userspace", "--case", "away-*")
