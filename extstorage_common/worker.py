@@ -100,7 +100,8 @@ class _Parent:
     """What waits for the child. The child tells it in lines, each a word and a text:
 
     ``seconds`` (its deadline begins anew), ``pool`` (which it asks now), ``out`` (a line for stdout), ``end``
-    (that was all), ``error`` (exit status and sentence), ``trace`` (a line of a traceback, for stderr).
+    (that was all), ``late`` (its time is up), ``error`` (exit status and sentence), ``trace`` (a line of a
+    traceback, for stderr).
     """
 
     def __init__(self, child: int, pipe: int, provider: str, deadline: Deadline, asking: Asking) -> None:
