@@ -233,9 +233,9 @@ def test_initiator_name_twice(healthy: Cluster) -> None:
     for node, name in zip(healthy.nodes, ("a", "b", "A"), strict=True):
         set_initiator(node, name)
     found = findings(healthy)
-    assert {node for node, _ in found} == {healthy.nodes[0].name, healthy.nodes[2].name}
-    assert f"is also that of {healthy.nodes[2].name}" in found[healthy.nodes[0].name, "-"][0]
     healthy.on_all(lambda node: set_initiator(node, node.name))
+    assert {node for node, _ in found} == {healthy.nodes[0].name, healthy.nodes[2].name}
+    assert "iqn.2026-11.test:a is that of 2 nodes" in found[healthy.nodes[0].name, "-"][0]
     assert findings(healthy) == {}
 
 
