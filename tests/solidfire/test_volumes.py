@@ -304,6 +304,6 @@ def test_metadata_must_fit(array: Array) -> None:
     array.backend().set_metadata(volume, "originstname+instance1")
     array.backend().set_metadata(volume, "originstname+instance1")
     assert array.backend().describe(volume)["metadata"] == "originstname+instance1"
-    with pytest.raises(Exception, match="bytes, and the cluster keeps 999 for it"):
+    with pytest.raises(Exception, match="bytes, and the cluster keeps no more than 999"):
         array.backend().set_metadata(volume, "x" * 1000)
     assert array.backend().describe(volume)["metadata"] == "originstname+instance1"
