@@ -26,7 +26,7 @@ from extstorage_common.backends.comstar_commands import Machine
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import Refused
 from extstorage_common.locks import Lock
-from extstorage_common.targets import iscsi
+from extstorage_common.targets import iscsi_names
 from extstorage_common.transports.ssh import AnswerLost
 
 TYPE_CHECKING = False
@@ -110,7 +110,7 @@ class Export:
         self.group = f"{GROUP_PREFIX}{short}"
         self.iqn = f"{prefix}:{short}"
         if not self.is_shared:
-            fits = iscsi.CHARACTERS.issuperset(state.volume) and len(prefix) + len(state.volume) < 200
+            fits = iscsi_names.CHARACTERS.issuperset(state.volume) and len(prefix) + len(state.volume) < 200
             name = state.volume if fits else digest(state.volume)[:40]
             self.group += f"-{state.volume}"
             self.iqn += f":{name}"
@@ -252,7 +252,7 @@ class Exports:
 
         Being in the group is the last step, so it shows that all others were done.
         """
-        iscsi.check_initiator(initiator)
+        iscsi_names.check_initiator(initiator)
         group = GROUP_PREFIX + node
         members = self._members(group)
         if members == [initiator]:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from extstorage_common.config import AbsolutePath, Choice, Kind, Option, SecretFile, YesNo
-from extstorage_common.targets.iscsi import CHAP_OPTION, CHARACTERS, CONNECTOR_OPTION, Portals
+from extstorage_common.targets.iscsi import CHAP_OPTION, CONNECTOR_OPTION, Portals
+from extstorage_common.targets.iscsi_names import CHARACTERS
 from extstorage_common.transports import ssh
 
 

@@ -17,7 +17,7 @@ from extstorage_common.backends.lefthand_cliq import AlreadyThere, CliqRefused, 
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import Refused, Unreachable
 from extstorage_common.locks import Lock
-from extstorage_common.targets import iscsi
+from extstorage_common.targets import iscsi, iscsi_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Exports:
 
     def assign(self, row: Row, node: str, initiator: str) -> str:
         """Let the node reach the volume, if it can't yet; returns the node's server."""
-        iscsi.check_initiator(initiator)
+        iscsi_names.check_initiator(initiator)
         server = server_name(node, initiator)
         if server not in row.servers:
             # Most nodes are registered already, so this is tried first.

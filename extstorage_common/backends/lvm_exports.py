@@ -12,7 +12,7 @@ import hashlib
 from extstorage_common.backends import lvm_state, sessions
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import Refused
-from extstorage_common.targets import iscsi, lio
+from extstorage_common.targets import iscsi_names, lio
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Exports:
     def named(self, group_uuid: str, volume: str, lv: str) -> lio.Export:
         """What a volume is as an iSCSI disk, which follows from its name and its group alone."""
         group = _short(group_uuid)
-        name = volume if iscsi.CHARACTERS.issuperset(volume) else _digest(volume)[:40]
+        name = volume if iscsi_names.CHARACTERS.issuperset(volume) else _digest(volume)[:40]
         digest = _digest(f"{group_uuid}/{volume}")
         serial = "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32]))
         device = self.lvm.device(lv)
@@ -74,7 +74,7 @@ class Exports:
 
     def attach(self, row: Row, node: str, initiator: str) -> Connection:
         """Export the volume to this node, too. Raises NotAnInitiator, InitiatorTaken, Refused."""
-        iscsi.check_initiator(initiator)
+        iscsi_names.check_initiator(initiator)
         state = self.state(row)
         for other, told in state.attachments.items():
             if told["initiator"] == initiator and other != node:

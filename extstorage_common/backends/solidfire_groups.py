@@ -19,7 +19,7 @@ from extstorage_common.backends.solidfire_state import MARK, checked, find_accou
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import Refused
 from extstorage_common.locks import Lock
-from extstorage_common.targets import iscsi
+from extstorage_common.targets import iscsi_names
 from extstorage_common.transports.element import ElementError, once
 
 TYPE_CHECKING = False
@@ -105,7 +105,7 @@ class Groups:
         Raises NotAnInitiator, InitiatorTaken, NoInitiatorSecrets.
         """
         initiator, boot = _told(connector)
-        iscsi.check_initiator(initiator)
+        iscsi_names.check_initiator(initiator)
         node = self.find(name)
         if node is not None and (node.initiator, node.boot) == (initiator, boot) and node.fenced:
             return node

@@ -209,13 +209,11 @@ class PortalConnector(BlockConnector):
 
     def identity(self, device: str) -> list[tuple[str, str]]:
         """The name that no other disk has; the kernel keeps what the disk said when it came."""
-        file = scsi.wwid_file(device)
-        if device.startswith("/dev/dm-"):
-            # Whoever has one path does not pay for the import.
-            from extstorage_common.connectors import multipath
-
-            file = multipath.uuid_file(device)
+        file = self._name_file(device)
         return [(file, name)] if (name := blockdevices.content(file).strip()) else []
+
+    def _name_file(self, device: str) -> str:
+        return scsi.wwid_file(device)
 
     def flush(self, device: str) -> None:
         if not self._flushes(device):

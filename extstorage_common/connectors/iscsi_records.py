@@ -14,6 +14,7 @@ import os
 
 from extstorage_common.errors import Refused
 from extstorage_common.records import unlink_if_there
+from extstorage_common.targets.iscsi_names import is_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 
 NODES = "/etc/iscsi/nodes"
 OURS = "# ganeti-extstorage"
-KINDS = ("iqn.", "eui.", "naa.")
-CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.:-")
-LONGEST = 223
-"""Of a target's name (RFC 3720, 3.2.6); ``targets/iscsi.py`` would bring all that options need."""
 LOGIN_SECONDS = 10
 """How long a portal may take to answer; Open-iSCSI's default is 15, tried eight times."""
 SECRETS = {
@@ -51,7 +48,7 @@ class Portal:
         self.iqn = iqn
         self.address = address.strip("[]")
         self.port = port
-        if not iqn.startswith(KINDS) or len(iqn) > LONGEST or not CHARACTERS.issuperset(iqn):
+        if not is_name(iqn):
             raise BadConnection(what="the target name", value=iqn)
         if (
             not port.isdecimal()
@@ -99,12 +96,12 @@ def remove(portal: Portal, directory: bool = True) -> None:
 
 
 def is_foreign(portal: Portal) -> bool:
-    """Whether there is a record of this portal that was not written here."""
+    """Whether there is a record of this portal that was not written here; an empty one is nobody's."""
     if any(os.path.isdir(path) for path in _of_discovery(portal)):
         return True
     try:
         with open(portal.record, encoding="utf-8", errors="replace") as file:
-            return file.readline().rstrip("\n") != OURS
+            return file.readline().rstrip("\n") not in (OURS, "")
     except FileNotFoundError:
         return False
 

@@ -145,6 +145,9 @@ class OsBrickConnector(PortalConnector):
     def is_volume(self, kept: Mapping[str, str], device: str) -> bool:
         return any(name in (kept["wwn"], multipath.uuid(kept["wwn"])) for _, name in self.identity(device))
 
+    def _name_file(self, device: str) -> str:
+        return multipath.uuid_file(device) if multipath.is_map(device) else super()._name_file(device)
+
     def extend_volume(self, data: Mapping[str, Any], device: str) -> None:
         """All paths must answer: a map can't be larger than any of its paths."""
         self._check_identity(device, data["wwn"])

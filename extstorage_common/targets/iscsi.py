@@ -1,34 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names and addresses of iSCSI, whatever the target is."""
+"""Portals and options of iSCSI, whatever the target is."""
 
 from __future__ import annotations
 
 from extstorage_common.config import Choice, Option, Words
-from extstorage_common.errors import BadRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from extstorage_common.config import Pool
 
 PORT = 3260
-CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-")
-"""What a part of a name is made of (RFC 3720, 3.2.6.1); parts are separated by colons."""
-
-
-class NotAnInitiator(BadRequest):
-    template = "'{initiator}' is no initiator's name; see /etc/iscsi/initiatorname.iscsi on the node"
-
-
-def is_name(text: str) -> bool:
-    """Whether this can name an initiator or a target (RFC 3720, 3.2.6), and a directory of configfs."""
-    kinds = text.startswith(("iqn.", "eui.", "naa."))
-    return kinds and len(text) < 224 and CHARACTERS.issuperset(text.replace(":", ""))
-
-
-def check_initiator(name: str) -> None:
-    """Raise NotAnInitiator unless this can name an initiator."""
-    if not is_name(name):
-        raise NotAnInitiator(initiator=name)
 
 
 class Portals(Words):

@@ -20,7 +20,7 @@ from extstorage_common.backends.lvm_state import BadState, State
 from extstorage_common.config import Pool
 from extstorage_common.deadline import Deadline
 from extstorage_common.errors import BeingMade, NoSpace, TimedOut
-from extstorage_common.targets import iscsi
+from extstorage_common.targets import iscsi, iscsi_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,7 +83,7 @@ def test_names_that_lvm_keeps_for_itself(name: str) -> None:
 def test_names_of_iscsi(name: str) -> None:
     """A target's name is valid, differs from every other's, and stays the same."""
     export = exports().of(row(lv_tags=f"gx.name={name}"))
-    assert iscsi.is_name(export.iqn)
+    assert iscsi_names.is_name(export.iqn)
     assert re.fullmatch(r"iqn\.\d{4}-\d\d\.[a-z]+\.[a-z]+\.[a-z]+:[0-9a-f]{12}:[a-z0-9.-]+", export.iqn)
     assert re.fullmatch(r"naa\.6001405[0-9a-f]{25}", export.wwn)
     assert "/" not in export.name
@@ -118,7 +118,7 @@ def test_no_portals(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "n1", "iqn.2026-01.X:y", "iqn.2026-01.x/../y", "iqn." + "x" * 230])
 def test_what_is_no_initiator(text: str) -> None:
-    assert not iscsi.is_name(text)
+    assert not iscsi_names.is_name(text)
 
 
 @pytest.fixture

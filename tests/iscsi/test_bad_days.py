@@ -147,6 +147,17 @@ def test_empty_record_of_a_power_cut(node: Initiator, disk: Disk) -> None:
     node.disconnect(data, device)
 
 
+@pytest.mark.parametrize("what", ["rm -r {directory}", ": >{directory}/{file}"], ids=["gone", "empty"])
+def test_record_that_was_lost_under_a_session(node: Initiator, disk: Disk, what: str) -> None:
+    """A login that takes longer than its call is one without a record, too."""
+    data = disk.let_in(node.node)
+    device = node.connect(data)
+    file = disk.portals[0].replace(":", ",")
+    node.node.run(what.format(directory=f"/etc/iscsi/nodes/{disk.iqn}", file=file))
+    node.disconnect(data, device)
+    assert node.seconds < LOGIN_SECONDS
+
+
 def test_empty_record_of_discovery(node: Initiator, disk: Disk) -> None:
     data = disk.let_in(node.node)
     directory = f"/etc/iscsi/nodes/{disk.iqn}/{disk.portals[0].replace(':', ',')},1"

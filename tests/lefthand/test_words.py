@@ -13,7 +13,7 @@ from extstorage_common.backends.base import EXCLUSIVE, SHARED, Holder
 from extstorage_common.backends.lefthand_exports import node_of, server_name
 from extstorage_common.backends.lefthand_notes import Maker, NoRoomForNote, Note
 from extstorage_common.backends.lefthand_rows import array_name, point_name
-from extstorage_common.targets import iscsi
+from extstorage_common.targets import iscsi_names
 from tests.appliances.lefthand import grammar
 from tests.conftest import Node
 from tests.lefthand.conftest import ArraySite
@@ -97,7 +97,7 @@ def test_names(one: str, other: str) -> None:
     assume(one != other)
     assert array_name(one) != array_name(other)
     assert array_name(one).lower() == array_name(one)
-    assert iscsi.CHARACTERS.issuperset(array_name(one))
+    assert iscsi_names.CHARACTERS.issuperset(array_name(one))
     assert len(array_name(one)) <= 127
     assert point_name(one) not in (array_name(one), array_name(other), point_name(other))
     assert not array_name(one).startswith("gx-claim-")

@@ -17,7 +17,7 @@ from extstorage_common.backends.solidfire_groups import (
     WasFenced,
 )
 from extstorage_common.errors import ExtStorageError, HeldElsewhere
-from extstorage_common.targets.iscsi import NotAnInitiator
+from extstorage_common.targets.iscsi_names import NotAnInitiator
 from tests.appliances.solidfire.sessions import LoginRefused, login
 from tests.solidfire.conftest import NAME, Array, initiator, properties
 
