@@ -32,6 +32,7 @@ PROBE_SECONDS = 2.0
 DATABASE_LOCK = "/run/lock/iscsi/lock.write"
 LOCK_SECONDS = 10.0
 RETRY_SECONDS = 10.0
+LOGOUT_SECONDS = 5.0
 
 # What iscsiadm exits with (iscsiadm(8)).
 SESSION_NOT_FOUND = 2
@@ -131,14 +132,16 @@ class Session:
         Asked for by its portal, since ``iscsiadm`` looks at more than twice as much when it is asked for the
         session's number. Raises SystemRefused, TimedOut.
         """
-        # A daemon that was just started anew, or that logs in again, takes no logout for this moment.
-        ended = _iscsiadm([*_node(portal), "--logout"], deadline, NOT_NOW)
-        if ended.status not in (0, SESSION_NOT_FOUND, NOTHING_FOUND) and self.exists():
-            raise SystemRefused(what=f"ending iSCSI session {self.number}", reason=ended.reason)
         for _ in deadline.attempts():
-            if not self.exists():
-                guests.unmark_all(f"{self._host().removeprefix('host')}:")
-                return
+            # A daemon that was just started anew, or that logs in again, takes no logout for this moment.
+            ended = _iscsiadm([*_node(portal), "--logout"], deadline, NOT_NOW)
+            if ended.status not in (0, SESSION_NOT_FOUND, NOTHING_FOUND) and self.exists():
+                raise SystemRefused(what=f"ending iSCSI session {self.number}", reason=ended.reason)
+            # Or it does not know the session yet, or forgets the logout: it is asked again after a while.
+            for _ in deadline.attempts(LOGOUT_SECONDS):
+                if not self.exists():
+                    guests.unmark_all(f"{self._host().removeprefix('host')}:")
+                    return
         raise TimedOut(seconds=deadline.seconds, doing=f"ending iSCSI session {self.number}")
 
 
