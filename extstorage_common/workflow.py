@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from extstorage_common import attachments, connectors, holders, paths
 from extstorage_common.attachments import ATTACHED, ATTACHING, DETACHING, Attachment
+from extstorage_common.connectors.base import NO_DEVICE
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import (
     AttachedByAnother,
@@ -31,6 +32,7 @@ from extstorage_common.errors import (
     VolumeIncomplete,
     VolumeNotFound,
     VolumeOpen,
+    WrongDevice,
 )
 from extstorage_common.locks import Lock
 
@@ -329,6 +331,8 @@ class Workflow:
         attachment.device = connector.connect_volume(data, attachment.device, remember)
         crash_point("attach.connected")
         attachment.identity = connector.identity(attachment.device)
+        if not attachment.identity and attachment.device != NO_DEVICE:
+            raise WrongDevice(device=attachment.device, reason="it went away as soon as it was connected")
         attachment.gone = connector.gone(attachment.device)
         backend.note_connected(volume, _properties(connector, attachment.device))
         attachment.uris = backend.userspace_uris(volume)
@@ -395,15 +399,14 @@ class Workflow:
 
     def _disconnect_device(self, attachment: Attachment, connector: Connector) -> None:
         """Disconnect the device that the record names, if it is still this attachment's."""
-        if not attachment.is_bound():
-            if attachment.kept:
-                connector.cleanup_connection(attachment.kept)
-            return
-        identity = attachment.identity
-        if not identity and connector.is_volume(attachment.kept, attachment.device):
-            identity = connector.identity(attachment.device)
+        identity = attachment.identity if attachment.is_bound() else []
+        remembered = "" if attachment.identity else attachment.device
+        if remembered and connector.is_volume(attachment.kept, remembered):
+            identity = connector.identity(remembered)
         if identity:
             connector.disconnect_volume(attachment.kept, attachment.device, identity)
+        elif attachment.kept:
+            connector.cleanup_connection(attachment.kept)
 
     def _leave(self, backend: Backend, volume: Volume) -> None:
         """Drop this node's holding and its attachment at the storage."""

@@ -24,12 +24,14 @@ class IscsiConnector(PortalConnector):
     def _way(self, data: Mapping[str, Any]) -> PortalConnector:
         """The connector for a connection, or for what was kept of one: of several portals, a text."""
         portals = data.get("target_portals", ())
-        if isinstance(portals, str) or len(portals) > 1 or data.get("connector") == OS_BRICK:
-            # Whoever has one portal does not pay for the import.
-            from extstorage_common.connectors.os_brick import OsBrickConnector
+        is_brick = isinstance(portals, str) or len(portals) > 1 or data.get("connector") == OS_BRICK
+        return self._os_brick() if is_brick else PortalConnector(self.deadline)
 
-            return OsBrickConnector(self.deadline)
-        return PortalConnector(self.deadline)
+    def _os_brick(self) -> PortalConnector:
+        # Whoever has one portal does not pay for the import.
+        from extstorage_common.connectors.os_brick import OsBrickConnector
+
+        return OsBrickConnector(self.deadline)
 
     def kept(self, data: Mapping[str, Any]) -> dict[str, str]:
         return self._way(data).kept(data)
@@ -54,6 +56,10 @@ class IscsiConnector(PortalConnector):
 
     def users(self, kept: Mapping[str, str], device: str) -> list[str]:
         return self._way(kept).users(kept, device)
+
+    def identity(self, device: str) -> list[tuple[str, str]]:
+        """A disk has a name of its own; else the device is a map."""
+        return super().identity(device) or self._os_brick().identity(device)
 
 
 CONNECTOR = IscsiConnector

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.lab.lab import Lab
+from tests.machines import wait_until
 
 IQN = "iqn.1986-03.com.sun:02:gold"
 NAA = "600144f00000000000005f0000000001"
@@ -71,6 +72,11 @@ def disks(lab: Lab, number: int) -> str:
     return lab.nodes[number].run(show).stdout.replace("\\x20", "").strip()
 
 
+def wait_for(lab: Lab, number: int, *expected: str) -> None:
+    """Until these are the disks that a node has; the kernel makes them in its own time."""
+    wait_until(lambda: disks(lab, number).splitlines() == list(expected))
+
+
 def logout(lab: Lab, number: int) -> None:
     lab.nodes[number].run(
         f"iscsiadm -m node -T {IQN} --logout; iscsiadm -m node -T {IQN} -o delete", check=False
@@ -84,10 +90,10 @@ def test_initiators_find_what_is_published_for_them(lab: Lab, publish: Callable[
     try:
         login(lab, 0)
         login(lab, 1)
-        assert disks(lab, 0) == f"0x{NAA} 16M SUN"
-        assert disks(lab, 1) == f"0x{other} 16M SUN"
+        wait_for(lab, 0, f"0x{NAA} 16M SUN")
+        wait_for(lab, 1, f"0x{other} 16M SUN")
         publish(**{one: [{5: ["/srv/luns/a", NAA], 6: ["/srv/luns/b", other]}, None]})
-        assert disks(lab, 0).splitlines() == [f"0x{NAA} 16M SUN", f"0x{other} 16M SUN"]
+        wait_for(lab, 0, f"0x{NAA} 16M SUN", f"0x{other} 16M SUN")
         lab.storage.run("truncate -s 32M /srv/luns/a")
         publish(**{one: [{5: ["/srv/luns/a", NAA]}, None]})
         lab.nodes[0].run("for d in /sys/block/sd?; do echo 1 >$d/device/rescan; done", check=False)
@@ -104,6 +110,6 @@ def test_secrets_are_asked_for(lab: Lab, publish: Callable[..., None]) -> None:
         assert login(lab, 0, ("user", "wrong-wrong-1"), check=False) == 24
         logout(lab, 0)
         login(lab, 0, ("user", "secret-secret"))
-        assert disks(lab, 0) == f"0x{NAA} 16M SUN"
+        wait_for(lab, 0, f"0x{NAA} 16M SUN")
     finally:
         logout(lab, 0)

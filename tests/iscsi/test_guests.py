@@ -10,6 +10,7 @@ import pytest
 
 from extstorage_common.errors import DeviceBusy
 from tests.iscsi.conftest import RULES, UDEV, Disk, Initiator
+from tests.machines import wait_until
 
 
 @pytest.fixture
@@ -105,7 +106,9 @@ def test_partitions(node: Initiator, disk: Disk) -> None:
     device = node.connect(data)
     name = device.removeprefix("/dev/")
     partitions = f"udevadm settle; ls -d /sys/block/{name}/{name}* 2>/dev/null; true"
-    assert node.node.run(partitions).stdout == ""
+    # The kernel may still look for them; it tells udev of the disk after that.
+    node.node.run(f"udevadm wait --timeout=60 {device}")
+    wait_until(lambda: node.node.run(partitions).stdout == "")
     # Whoever opens it to write, and closes it, brings them not back.
     node.node.run(f"true >>{device}; udevadm settle")
     assert node.node.run(partitions).stdout == ""
