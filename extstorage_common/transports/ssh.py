@@ -86,6 +86,13 @@ class LoginRefused(Unreachable):
     template = "{address} does not let '{user}' in with {what}: {reason}"
 
 
+class LoginCut(Unreachable):
+    template = (
+        "{address} ended the connection while '{user}' was logging in with {what} ({reason}), and did not "
+        "say whether it refuses that; try again, and if it stays so, see what its SSH server logs"
+    )
+
+
 class AnswerLost(Unreachable):
     """The connection ended after a command was sent: it may have had its effect, or not."""
 
@@ -237,13 +244,16 @@ class Shell:
         """Make sure that there is a connection."""
         import time
 
+        is_cut = False
         for pause in PAUSES:
             try:
                 self._log_in()
                 return
-            except HungUp:
-                if self.deadline.left() <= pause:
+            except (HungUp, LoginCut) as error:
+                # Some servers refuse a login so, and lock out who tries again and again.
+                if self.deadline.left() <= pause or is_cut:
                     raise
+                is_cut = isinstance(error, LoginCut)
             time.sleep(pause)
         self._log_in()
 
@@ -260,10 +270,10 @@ class Shell:
         for way in ways:
             client = paramiko.SSHClient()
             try:
-                way(self._open(client))
+                self._try(way, self._open(client))
             except BaseException as error:
                 client.close()
-                if isinstance(error, paramiko.AuthenticationException) and way is not ways[-1]:
+                if isinstance(error, (paramiko.AuthenticationException, LoginCut)) and way is not ways[-1]:
                     continue
                 raise self._failure(error) from None
             self._client = client
@@ -287,6 +297,30 @@ class Shell:
         if not ways:
             raise NoLogin(pool=self.pool.name, user=self.user, address=self.address)
         return ways
+
+    def _try(self, way: Callable[[Any], object], transport: Any) -> None:
+        """Try one way to log in. Raises AuthenticationException where it is refused, LoginCut, TimeoutError.
+
+        To paramiko, a connection that ends and a server that says nothing are refusals, too.
+        """
+        import paramiko
+
+        try:
+            way(transport)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            if not transport.is_active():
+                cause = transport.get_exception()
+                reason = _reason(cause) if isinstance(cause, OSError) else "no reason given"
+                raise LoginCut(
+                    address=self.address, user=self.user, what=self._files(), reason=reason
+                ) from None
+            if "timeout" in str(error).lower():
+                raise TimeoutError("it says nothing to a login") from None
+            raise
+
+    def _files(self) -> str:
+        """The options that say with what to log in."""
+        return " and ".join(name for name in ("password_file", "key_file") if self.pool[name])
 
     def _open(self, client: Any) -> Any:
         """Connect and check the host key, without logging in."""
@@ -342,10 +376,9 @@ class Shell:
         if isinstance(error, paramiko.BadHostKeyException):
             return ArrayKeyChanged(**fields)
         if isinstance(error, paramiko.AuthenticationException):
-            what = " and ".join(
-                name for name in ("password_file", "key_file") if self.pool[name]
-            )  # fmt: skip
-            return LoginRefused(address=self.address, user=self.user, what=what, reason=_reason(error))
+            return LoginRefused(
+                address=self.address, user=self.user, what=self._files(), reason=_reason(error)
+            )
         if isinstance(error, (paramiko.SSHException, OSError, EOFError)):
             if not self.deadline.left():
                 return TimedOut(seconds=self.deadline.seconds, doing=f"connecting to {self.address}")

@@ -4,11 +4,12 @@
 A fault has a kind, a pattern that the request must contain (a regular expression), how often it happens, and
 a value. The front (ssh.py) knows these kinds; a model may have kinds of its own::
 
-    hang-up    close a connection that has just been made
+    hang-up    close a connection that has just been made (request: ``connect``), or that tells who logs in
+               (``login``)
     latency    wait for ``value`` seconds before the request takes effect
     drop       close the connection before the request takes effect
     cut        close the connection after the request took effect, without an answer
-    hang       never answer; the request has no effect
+    hang       never answer; the request (``login`` is one, too) has no effect
     no-status  answer, but tell no exit status
     noise      put the text ``value`` in front of what is answered on standard output
     flood      write ``value`` bytes to standard error before anything else

@@ -49,8 +49,14 @@ class Server(asyncssh.SSHServer):
         if hangs_up:
             conn.abort()
 
-    def begin_auth(self, username: str) -> bool:
+    async def begin_auth(self, username: str) -> bool:
         """Everybody must log in."""
+        with self.model.lock:
+            hangs_up, hangs = (self.model.faults.take(kind, "login") for kind in ("hang-up", "hang"))
+        if hangs_up and self.connection:
+            self.connection.abort()
+        if hangs:
+            await asyncio.Event().wait()
         if self.connection and self.options.authorized_keys and username == self.options.user:
             self.connection.set_authorized_keys(asyncssh.read_authorized_keys(self.options.authorized_keys))
         return True

@@ -200,6 +200,36 @@ def test_a_server_that_hangs_up_always(connect: Connect, appliance: Running) -> 
     assert appliance.order(connections=True) == 4
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_connection_that_ends_in_a_login_is_made_once_more(
+    connect: Connect, appliance: Running, times: int
+) -> None:
+    """A password is tried in two ways, each on a connection of its own."""
+    appliance.fault("hang-up", "login", times=times)
+    assert connect().run("one", "asking").stdout == b"one\n"
+    assert appliance.order(connections=True) == times + 1
+
+
+def test_a_connection_that_always_ends_in_a_login_is_no_refusal(
+    connect: Connect, appliance: Running
+) -> None:
+    appliance.fault("hang-up", "login", times=0)
+    with pytest.raises(ssh.LoginCut, match=r"while 'admin' was logging in with password_file \(.*try again"):
+        connect().run("one", "asking")
+    assert appliance.order(connections=True) == 4
+
+
+def test_a_login_that_is_not_answered_is_no_refusal(
+    connect: Connect, appliance: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    appliance.fault("hang", "login", times=0)
+    with pytest.raises(TimedOut, match="connecting"):
+        connect(2).run("one", "asking")
+    monkeypatch.setattr(ssh, "CONNECT_SECONDS", 1)
+    with pytest.raises(ssh.ArrayDown, match="says nothing to a login"):
+        connect().run("one", "asking")
+
+
 def test_nobody_listens(connect: Connect) -> None:
     with pytest.raises(ExtStorageError) as caught:
         connect(port=1).run("one", "asking")

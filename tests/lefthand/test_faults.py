@@ -208,6 +208,15 @@ def test_a_wrong_password(site: ArraySite, n1: Node) -> None:
     assert "wrong\n" not in message
 
 
+def test_a_login_that_is_cut_off(site: ArraySite, n1: Node) -> None:
+    """Nobody should go and look for a wrong password then."""
+    n1.create()
+    site.array.fault("hang-up", "login", times=0)
+    message = n1.fails(8, "attach")
+    assert "ended the connection while 'admin' was logging in with password_file" in message
+    assert "does not let" not in message
+
+
 def test_unreachable(site: ArraySite) -> None:
     site.configure("[default]\n" + site.pool_text().replace(f"port = {site.array.port}", "port = 1"))
     with pytest.raises(Unreachable):
