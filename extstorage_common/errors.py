@@ -125,6 +125,13 @@ class UnknownBackend(ConfigurationError):
     template = "no backend belongs to provider '{provider}'; write backend = {backends} into {file}"
 
 
+class PoolsTheSame(ConfigurationError):
+    template = (
+        "pools {pools} have one UUID: they are one storage, or one is a copy of another; nothing was "
+        "touched: keep only one of them in {file}"
+    )
+
+
 class NodeUnfit(ConfigurationError):
     template = "this node can't use such volumes: {reason}"
 

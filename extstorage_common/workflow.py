@@ -21,6 +21,7 @@ from extstorage_common.errors import (
     NotASnapshot,
     NotFound,
     OnlyUserspace,
+    PoolsTheSame,
     Refused,
     SharedOpenImpossible,
     SnapshotInUse,
@@ -38,7 +39,7 @@ from extstorage_common.locks import Lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from extstorage_common.backends.base import Backend, Volume
@@ -267,8 +268,18 @@ class Workflow:
         if len(asked) > 1:
             self.asking("")
         if found:
-            return VolumeAmbiguous(pools=", ".join(backend.pool.name for backend, _ in found))
+            return self._ambiguous([backend for backend, _ in found])
         return VolumeNotFound(where=f"pool{'s' if len(asked) > 1 else ''} {', '.join(asked)}")
+
+    def _ambiguous(self, backends: Sequence[Backend]) -> ExtStorageError:
+        """Who is told of two volumes removes one: if there is but one, nobody may think so."""
+        names: dict[str, list[str]] = {}
+        for backend in backends:
+            names.setdefault(backend.pool_uuid(), []).append(backend.pool.name)
+        for same in names.values():
+            if len(same) > 1:
+                return PoolsTheSame(pools=", ".join(same), file=self.configuration.file)
+        return VolumeAmbiguous(pools=", ".join(backend.pool.name for backend in backends))
 
     def _expected_pools(self, name: str) -> list[str]:
         attachment = self._attachment(name)

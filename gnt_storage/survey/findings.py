@@ -290,6 +290,10 @@ def _compared_pools(on_nodes: Entries, groups: Mapping[str, str], finding: Make)
         for node in reports:
             yield finding(node, "it has no configuration, so each node keeps volumes of its own", WARNING)
     reports = {node: report for node, report in reports.items() if report["configured"]}
+    for node, report in reports.items():
+        for same in _same_pools(report["pools"]):
+            problem = f"its pools {', '.join(same)} have one UUID, so are one storage"
+            yield finding(node, f"{problem}; keep only one of them in its configuration")
     for pool in sorted({pool for report in reports.values() for pool in report["pools"]}):
         told = {node: report["pools"][pool] for node, report in reports.items() if pool in report["pools"]}
         uuids = {node: one["uuid"] for node, one in told.items() if one["uuid"]}
@@ -299,6 +303,14 @@ def _compared_pools(on_nodes: Entries, groups: Mapping[str, str], finding: Make)
         for group in sorted(set(groups.values())):
             members = [node for node in reports if groups[node] == group]
             yield from _compared_options(pool, {node: told.get(node) for node in members}, finding)
+
+
+def _same_pools(pools: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
+    """The pools that are one storage: what is said of volumes there would hold for none of them."""
+    for uuid in dict.fromkeys(told["uuid"] for told in pools.values() if told["uuid"]):
+        same = [pool for pool, told in pools.items() if told["uuid"] == uuid]
+        if len(same) > 1:
+            yield same
 
 
 def _compared_options(pool: str, told: Mapping[str, Any], finding: Make) -> Iterator[Finding]:

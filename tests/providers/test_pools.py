@@ -128,6 +128,18 @@ def test_volume_found_twice(two_pools: Site, n1: Node) -> None:
     n1.attach(EXTP_POOL="gold")
 
 
+def test_one_storage_with_two_names(site: Site, n1: Node) -> None:
+    """Nobody may be told to remove one of two volumes where there is but one."""
+    site.configure("".join(f"[{pool}]\ndirectory = {site.pool}\n" for pool in ("gold", "silver")))
+    n1.create(EXTP_POOL="gold")
+    for action in ("attach", "remove"):
+        sentence = n1.fails(3, action)
+        assert "pools gold, silver have one UUID: they are one storage, or one is a copy" in sentence
+        assert sentence.endswith(f"keep only one of them in {site.config}/file.conf\n")
+    n1.attach(EXTP_POOL="silver")
+    n1.ok("detach")
+
+
 def test_pool_that_does_not_answer_makes_a_volume_unknown(two_pools: Site, n1: Node) -> None:
     n1.create(EXTP_POOL="gold")
     (two_pools.directory / "gold").rename(two_pools.directory / "away")
