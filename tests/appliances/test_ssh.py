@@ -210,9 +210,7 @@ def test_a_connection_that_ends_in_a_login_is_made_once_more(
     assert appliance.order(connections=True) == times + 1
 
 
-def test_a_connection_that_always_ends_in_a_login_is_no_refusal(
-    connect: Connect, appliance: Running
-) -> None:
+def test_a_connection_that_always_ends_in_a_login_is_no_refusal(connect: Connect, appliance: Running) -> None:
     appliance.fault("hang-up", "login", times=0)
     with pytest.raises(ssh.LoginCut, match=r"while 'admin' was logging in with password_file \(.*try again"):
         connect().run("one", "asking")
