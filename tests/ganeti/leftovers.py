@@ -8,6 +8,7 @@ and the nodes' mounts go with their namespaces, so with the processes.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from extstorage_common.connectors.loop import INFO, LOOP_CLR_FD, LOOP_GET_STATUS64
 from tests import machines
 from tests.machines import MachineError
 
@@ -44,7 +46,7 @@ class Loop(NamedTuple):
 
 
 def loops() -> list[Loop]:
-    """All loop devices in use on this machine."""
+    """All loop devices in use on this machine; of one that is going away losetup tells only the name."""
     listing = subprocess.run(
         ["losetup", "--list", "--json", "--output=NAME,BACK-MAJ:MIN,BACK-INO,BACK-FILE"],
         check=True, capture_output=True, text=True,
@@ -53,6 +55,7 @@ def loops() -> list[Loop]:
     return [
         Loop(row["name"], row["back-maj:min"].strip(), int(row["back-ino"]), row["back-file"] or "")
         for row in rows
+        if row["back-maj:min"] and row["back-ino"]
     ]
 
 
@@ -64,13 +67,30 @@ def release(unwanted: Iterable[Loop]) -> None:
         if time.monotonic() > deadline:
             raise MachineError(f"loop devices stay busy: {left}")
         for loop in left:
-            subprocess.run(["losetup", "--detach", loop.device], check=False, capture_output=True)
+            with suppress(OSError):  # it has gone meanwhile
+                _detach(loop)
+
+
+def _detach(loop: Loop) -> None:
+    """Detach it if it has the same file still: while it is open here, nobody can take it for another."""
+    fd = os.open(loop.device, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        status = bytearray(INFO.size)
+        fcntl.ioctl(fd, LOOP_GET_STATUS64, status)
+        device, inode = INFO.unpack(status)[:2]
+        if (_numbers(device), inode) == (loop.filesystem, loop.inode):
+            fcntl.ioctl(fd, LOOP_CLR_FD)
+    finally:
+        os.close(fd)
 
 
 def filesystem(path: Path) -> str:
     """The device (major:minor) of the file system that holds ``path``."""
-    number = path.stat().st_dev
-    return f"{os.major(number)}:{os.minor(number)}"
+    return _numbers(path.stat().st_dev)
+
+
+def _numbers(device: int) -> str:
+    return f"{os.major(device)}:{os.minor(device)}"
 
 
 def is_ours(directory: Path) -> bool:

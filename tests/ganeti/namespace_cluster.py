@@ -114,6 +114,7 @@ class NamespaceCluster(Cluster):
             raise MachineError(f"{self.directory} is not empty")
         self.directory.mkdir(parents=True, exist_ok=True)
         _command(f"mount -t tmpfs -o mode=755,size=75% {leftovers.TMPFS} {self.directory}")
+        self._hold_loop0()
         shared = self.directory / "shared"
         shared.mkdir()
         if not supports_direct(shared):
@@ -122,7 +123,6 @@ class NamespaceCluster(Cluster):
             _command(f"mkfs.ext4 -q -E nodiscard,lazy_itable_init=1 {image}")
             _command(f"mount -o loop {image} {shared}")
         (shared / "sharedfile").mkdir()
-        self._hold_loop0()
 
     def _hold_loop0(self) -> None:
         """Keep /dev/loop0 from the nodes: Ganeti takes a disk whose minor number is 0 for not attached.

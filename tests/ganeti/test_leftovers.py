@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cluster leaves nothing behind on the machine, however it ends.
 
-Each test has a machine of its own, as for processes, mounts and interfaces: namespaces in which nothing
-changes but by the cluster. Loop devices are the kernel's; those of a test have a word in their files' names.
+Each test has a machine of its own, as for processes, mounts, interfaces and /dev: namespaces in which nothing
+appears but by the cluster. Loop devices are the kernel's; those of a test have a word in their files' names.
 """
 
 from __future__ import annotations
@@ -23,10 +23,21 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 COMMAND = str(Path(__file__).with_name("cluster"))
-SLEEPER = (
-    "read -r pid _ </proc/self/stat; mount -t proc proc /proc; echo $pid;"
-    "exec env --ignore-signal=CHLD MACHINE=1 sleep infinity >/dev/null 2>&1"
-)
+# Its /dev has what there is without an init system, and more loop devices than there ever are.
+SLEEPER = """
+set -e
+read -r pid _ </proc/self/stat
+mount -t proc proc /proc
+mount -t tmpfs dev /dev/shm
+cd /dev
+cp -a null zero full random urandom tty fd stdin stdout stderr loop-control shm
+mount --move shm .
+/usr/bin/python3 -c 'import os
+for number in range(1000):
+    os.mknod(f"/dev/loop{number}", 0o60600, os.makedev(7, number))'
+echo $pid
+exec env --ignore-signal=CHLD MACHINE=1 sleep infinity >/dev/null 2>&1
+"""
 # A program with a cluster, whose node has a loop device on each of its file systems.
 PROGRAM = """
 import signal, sys, time
@@ -59,6 +70,7 @@ class Machine:
         self._process, self.pid = machines.spawn(
             ["unshare", *own, "sh", "-c", SLEEPER], leftovers.mark(directory), "MACHINE=1"
         )
+        self._before = self._state()
 
     def end(self) -> None:
         machines.end(self.pid, leftovers.mark(self.home))
@@ -91,10 +103,17 @@ class Machine:
     def loops(self) -> int:
         return sum(self.word in loop.file for loop in leftovers.loops())
 
-    def state(self) -> str:
-        """All that a cluster could leave, but for loop devices."""
-        look = "ps -eo pid,args | grep -vw ps; ip -o link; cat /proc/self/mountinfo; ls -d $0* /dev/ganeti-*"
-        return self.run("sh", "-c", look, str(self.cluster)).stdout
+    def left(self) -> str:
+        """All that a cluster could leave, but for loop devices, and was not here before it."""
+        return "\n".join(line for line in self._state() if line not in self._before)
+
+    def _state(self) -> list[str]:
+        """A mount that was here before may go, with its directory, by the machine around this one."""
+        look = (
+            "ps -eo pid,args | grep -vwE 'ps|defunct'; ip -o link;"  # what has ended needs a moment to vanish
+            "cut -d' ' -f1-6 /proc/self/mountinfo; ls -d $0* /dev/ganeti-*"
+        )
+        return self.run("sh", "-c", look, str(self.cluster)).stdout.splitlines()
 
 
 @pytest.fixture
@@ -107,45 +126,41 @@ def machine(root: None, tmp_path: Path) -> Iterator[Machine]:
 
 @pytest.mark.parametrize("share", ["tmpfs", "ext4"])
 def test_down_clears_what_a_killed_program_left(machine: Machine, share: str) -> None:
-    before = machine.state()
     program = machine.start(share)
     assert machine.loops() >= 2
     machine.kill(program, signal.SIGKILL)
-    left = machine.state()
+    left = machine.left()
     assert "sleep 1000" in left
     assert f" {machine.cluster} " in left
     assert (f" {machine.cluster}/shared " in left) == (share == "ext4")
     assert machine.loops() >= 2
 
     done = machine.command("down")
-    assert (done.returncode, machine.state(), machine.loops()) == (0, before, 0), done.stderr
+    assert (done.returncode, machine.left(), machine.loops()) == (0, "", 0), done.stderr
 
 
 def test_the_next_up_clears_it_too(machine: Machine) -> None:
-    before = machine.state()
     machine.kill(machine.start(), signal.SIGKILL)
     again = machine.command("up", "--bare", "--nodes=1")
     assert again.returncode == 0, again.stderr
     assert machine.command("exec", "1", "ls", f"/var/lib/{machine.word}").returncode == 2
     assert machine.command("down").returncode == 0
-    assert (machine.state(), machine.loops()) == (before, 0)
+    assert (machine.left(), machine.loops()) == ("", 0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_program_clears_up_itself(machine: Machine, number: int) -> None:
-    before = machine.state()
     machine.kill(machine.start(), number)
-    assert (machine.state(), machine.loops()) == (before, 0)
+    assert (machine.left(), machine.loops()) == ("", 0)
 
 
 def test_a_failed_start_leaves_nothing(machine: Machine, tmp_path: Path) -> None:
-    before = machine.state()
     no_package = tmp_path / "no.deb"
     no_package.write_text("not a package")
     failed = machine.command("up", "--bare", "--nodes=1", "--deb", str(no_package))
     assert failed.returncode == 1
     assert "apt-get install" in failed.stderr
-    assert (machine.state(), machine.loops()) == (before, 0)
+    assert (machine.left(), machine.loops()) == ("", 0)
 
 
 def test_two_programs_cannot_have_one_directory(machine: Machine) -> None:
