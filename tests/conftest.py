@@ -24,6 +24,8 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 PROVIDER = CHECKOUT / "providers/file"
 MARKER = ".ganeti-extstorage-pool"
 MIB = 1 << 20
+CALL_SECONDS = 120
+"""How long a call may take at most, on a slow machine; it gives up by itself after 50 s."""
 
 
 class Result(NamedTuple):
@@ -116,7 +118,7 @@ class Node(Scripts):
 
     def call(self, action: str, volume: str = "v1", *arguments: str, **variables: str) -> Result:
         process = self.start(action, *arguments, VOL_NAME=volume, **variables)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=CALL_SECONDS)
         return Result(process.returncode, stdout.decode(), stderr.decode())
 
     def record(self, volume: str = "v1") -> str:

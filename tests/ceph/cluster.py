@@ -376,16 +376,20 @@ def _enter(libc: ctypes.CDLL, namespace: int) -> None:
 
 
 def _free_port(address: str) -> int:
-    """The first of two adjacent ports that nobody uses."""
+    """The first of two adjacent ports that nobody uses, nor another program of ours has got."""
     while True:
         port = 20000 + 2 * secrets.randbelow(5000)
-        try:
-            with socket.socket() as first, socket.socket() as second:
-                first.bind((address, port))
-                second.bind((address, port + 1))
-                return port
-        except OSError:
+        if (ours := machines.lock(f"port {port}")) is None:
             continue
+        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
+            first.bind((address, port))
+            second.bind((address, port + 1))
+            _PORTS.append(ours)
+            return port
+        ours.close()
+
+
+_PORTS: list[socket.socket] = []
 
 
 def _new_key() -> str:

@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.conformance.conftest import Suite
 from tests.conftest import CHECKOUT, loop_devices
+from tests.machines import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,11 +91,9 @@ def test_signal_cleans_up(suite: Suite, tmp_path: Path, number: signal.Signals) 
         stderr=subprocess.PIPE,
         text=True,
     )
-    give_up = time.monotonic() + 60
-    while not loop_devices(tmp_path) and time.monotonic() < give_up:
-        time.sleep(0.01)
+    wait_until(lambda: loop_devices(tmp_path))
     os.kill(running.pid, number)
-    stdout, stderr = running.communicate(timeout=120)
+    stdout, stderr = running.communicate(timeout=600)
     assert (running.returncode, stderr) == (6, "gnt-storage: interrupted before every case was run\n")
     assert "SEEN: interrupted" in stdout
     assert [path.name for path in (tmp_path / "pool").iterdir()] == [".ganeti-extstorage-pool"]

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import CHECKOUT, Node, Site, release_loop_devices
-from tests.machines import free_port
+from tests.machines import free_port, wait_until
 
 SERVER = """
 Port {port}
@@ -151,10 +151,26 @@ class Consumer(Node):
         found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
         return [int(pid) for pid in found]
 
+    @contextlib.contextmanager
+    def session(self) -> Iterator[None]:
+        """Meanwhile the shared connection has a session of somebody who says nothing."""
+        (socket,) = (self.run_dir / "ssh").glob("*[!k]")
+        command = ["ssh", "-F", "none", "-S", str(socket), "-oBatchMode=yes", "127.0.0.1", "x"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout
+            assert process.stdout.readline(), "it is not let in"
+            yield
+            process.kill()
+
+    def kill_masters(self) -> None:
+        """Kill what keeps the shared connection; it leaves its socket."""
+        for pid in self.masters():
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not self.masters())
+
     def end(self) -> None:
         """End what keeps connections, and remove the node."""
-        for pid in self.masters():
-            os.kill(pid, signal.SIGTERM)
+        self.kill_masters()
         shutil.rmtree(self.run_dir)
 
 

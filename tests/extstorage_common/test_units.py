@@ -230,11 +230,12 @@ def test_worker_has_no_descriptor_of_ours(run_dir: Path) -> None:
 def test_worker_that_sleeps_is_left_behind(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def work(deadline: Deadline, asking: worker.Asking) -> list[str]:
         asking("gold")
+        deadline.restart(0)  # only now, so that it has come this far
         time.sleep(3600)
         return []
 
     with pytest.raises(errors.TimedOut, match="asking pool 'gold'"):
-        worker.run(work, "file", 3, lambda pool: None)
+        worker.run(work, "file", 60, lambda pool: None)
     monkeypatch.setattr(worker, "RESPITE", 3600)
     with pytest.raises(worker.FromWorker, match="left alone for a moment") as raised:
         worker.run(work, "file", 60, lambda pool: None)
@@ -290,8 +291,11 @@ def test_a_worker_that_gives_up_before_its_parent_knows_when_is_noted_too(
             pass
         raise errors.TimedOut(seconds=deadline.seconds, doing="waiting for the storage")
 
+    def read_on_when_it_has_ended(pool: str) -> None:
+        os.waitid(os.P_PID, worker._unburied[-1], os.WEXITED | os.WNOWAIT)
+
     with pytest.raises(worker.FromWorker, match="waiting for the storage"):
-        worker.run(work, "file", 60, lambda pool: time.sleep(1))
+        worker.run(work, "file", 60, read_on_when_it_has_ended)
     assert os.listdir(run_dir / "timed-out") == ["file.gold"]
 
 

@@ -137,11 +137,11 @@ def test_removed_under_a_node_that_is_attached(site: KrbdSite, n1: KrbdNode, n2:
 
 @pytest.mark.parametrize("gone", ["osd.0", "mon.a"])
 def test_storage_away(site: KrbdSite, n1: KrbdNode, gone: str) -> None:
-    site.set(n1, timeout="16")
     n1.create()
     device = n1.attach()
     assert n1.open().status == 0
     assert n1.put(device, "kept")
+    site.set(n1, timeout="16")
     site.ceph.pause(gone)
     try:
         assert n1.attach() == device

@@ -58,7 +58,8 @@ def _busy_device_stays(node: KrbdNode, volume: str) -> None:
     node.create(volume)
     device = node.attach(volume)
     node.sh(f"sh -c 'exec 3<{device}; echo $$ >/run/holder; exec sleep 1000' >/dev/null 2>&1 &")
-    node.sh("until [ -s /run/holder ]; do sleep 0.01; done")
+    is_holding = '[ -s /run/holder ] && [ "$(cat /proc/$(cat /run/holder)/comm)" = sleep ]'
+    node.sh(f"until {is_holding}; do sleep 0.01; done")
     told = node.fails(6, "detach", volume)
     assert "sleep (process " in told
     assert node.get(device) == ""

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from extstorage_common.deadline import Deadline
 from extstorage_common.request import VARIABLES
-from tests.conftest import CHECKOUT, PROVIDER, Node, Site
+from tests.conftest import CALL_SECONDS, CHECKOUT, PROVIDER, Node, Site
+from tests.machines import wait_until
 
 NOTING = """
 import posix, sys
@@ -96,11 +97,16 @@ def test_warm_attach_asks_no_storage(site: Site, n1: Node) -> None:
 
 def test_warm_attach_is_not_fooled_by_another_device(site: Site, n1: Node) -> None:
     n1.create()
-    loop = os.readlink(n1.attach())
-    subprocess.run(["losetup", "-d", loop], check=True)
-    # The same name, the same file, but not the device of the record.
-    subprocess.run(["losetup", loop, str(site.pool / "v1/disk")], check=True)
+
+    def has_another_device() -> bool:
+        """The same name, the same file, but not the device of the record; unless somebody took the name."""
+        loop = os.readlink(n1.attach())
+        subprocess.run(["losetup", "-d", loop], check=True)
+        return subprocess.run(["losetup", loop, str(site.pool / "v1/disk")], check=False).returncode == 0
+
+    wait_until(has_another_device)
     record = n1.record()
+    loop = os.readlink(n1.run_dir / "dev/v1")
     device = n1.attach()
     assert n1.record() != record
     assert os.readlink(device) != loop
@@ -222,7 +228,7 @@ VARIABLE_NAMES = (
 def test_hostile_environment(site: Site, n1: Node, action: str, variables: dict[str, str]) -> None:
     before = sorted(path.name for path in site.directory.iterdir())
     process = n1.start(action, **variables)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=CALL_SECONDS)
     assert 0 <= process.returncode <= 12
     assert process.returncode != 1, stderr
     assert b"Traceback" not in stderr
@@ -290,7 +296,7 @@ def test_nothing_of_ganeti_is_inherited_by_what_is_left_behind(site: Site, n1: N
     os.mkfifo(marker)
     process = n1.start("attach", VOL_NAME="v1")
     # communicate() returns at the end of both pipes, so nobody holds them.
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=CALL_SECONDS)
     assert process.returncode == 10
     assert stderr.count(b"\n") == 1
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.ceph.cluster import POOL, Ceph
 from tests.ceph.conftest import ceph
-from tests.conftest import CHECKOUT, MIB, Node, Result, Site
+from tests.conftest import CALL_SECONDS, CHECKOUT, MIB, Node, Result, Site
 from tests.machines import wait_until
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class RbdNode(Node):
     def qemu_io(self, command: str, volume: str = "v1") -> str:
         """Let QEMU do something with the volume; what it says."""
         line = [*self.prefix, "qemu-io", "-f", "raw", "-c", command, self.uri(volume)]
-        done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(line, capture_output=True, text=True, timeout=CALL_SECONDS, check=False)
         return done.stdout + done.stderr
 
     def put(self, pattern: int, offset: int = 0, volume: str = "v1") -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.ceph.cluster import POOL, Ceph
+from tests.conftest import CALL_SECONDS
 from tests.machines import wait_until
 from tests.rbd.conftest import MIB, RbdNode, RbdSite
 
@@ -65,7 +66,7 @@ class Nodes:
             action: node.start(action, VOL_NAME=action, **VARIABLES[action])
             for action, node in self.of.items()
         }
-        ended = {action: call.communicate(timeout=60) for action, call in calls.items()}
+        ended = {action: call.communicate(timeout=CALL_SECONDS) for action, call in calls.items()}
         assert all(stdout == b"" or action == "attach" for action, (stdout, _) in ended.items())
         return {action: (calls[action].returncode, said.decode()) for action, (_, said) in ended.items()}
 
@@ -90,8 +91,8 @@ def lasting_site(tmp_path: Path, lasting: Ceph) -> RbdSite:
 
 
 def test_silent_monitor(site: RbdSite) -> None:
-    site.set(timeout="12")
     nodes = Nodes(site)
+    site.set(timeout="12")
     site.ceph.pause("mon.a")
     try:
         started = time.monotonic()
@@ -104,6 +105,7 @@ def test_silent_monitor(site: RbdSite) -> None:
         assert "the monitors did not answer in time" in said
         assert said.count("\n") == 1
     assert took < BOUND
+    site.set()
     assert set(site.volumes()) == set(VARIABLES) - {"create"}
     assert nodes.work_again()
 
@@ -120,8 +122,8 @@ def test_monitor_that_is_gone(site: RbdSite, n1: RbdNode) -> None:
 
 
 def test_silent_osd(site: RbdSite) -> None:
-    site.set(timeout="7")
     nodes = Nodes(site)
+    site.set(timeout="7")
     site.ceph.pause("osd.0")
     try:
         started = time.monotonic()
@@ -133,6 +135,7 @@ def test_silent_osd(site: RbdSite) -> None:
         assert status in (UNREACHABLE, TIMED_OUT), (action, said)
         assert said.count("\n") == 1
     assert took < BOUND
+    site.set()
     assert nodes.work_again()
 
 
@@ -143,7 +146,7 @@ def test_osd_is_killed_and_comes_back(lasting_site: RbdSite) -> None:
     calls = {action: begin(node, action) for action, node in nodes.of.items()}
     lasting_site.ceph.start("osd.0")
     for action, call in calls.items():
-        _, said = call.communicate(timeout=60)
+        _, said = call.communicate(timeout=CALL_SECONDS)
         assert (call.returncode, said) == (0, b""), action
     assert set(lasting_site.volumes()) == {*VARIABLES, "of-snapshot"} - {"remove"}
 
@@ -257,7 +260,7 @@ def test_lock_of_a_dead_client(site: RbdSite) -> None:
         node.ok("detach", action)
     calls = {action: begin(node, action) for action, node in nodes.items()}
     for action, call in calls.items():
-        _, said = call.communicate(timeout=60)
+        _, said = call.communicate(timeout=CALL_SECONDS)
         assert (call.returncode, said) == (0, b""), action
     assert set(site.volumes()) == {"grow", "snapshot", "of-snapshot"}
 
@@ -265,7 +268,7 @@ def test_lock_of_a_dead_client(site: RbdSite) -> None:
 def test_two_attach_at_once(site: RbdSite, n1: RbdNode) -> None:
     n1.create()
     calls = [n1.start("attach", VOL_NAME="v1") for _ in range(4)]
-    printed = [call.communicate(timeout=60) for call in calls]
+    printed = [call.communicate(timeout=CALL_SECONDS) for call in calls]
     assert len(set(printed)) == 1
     assert printed[0][1] == b""
     n1.ok("detach")
@@ -276,7 +279,7 @@ def test_two_attach_at_once(site: RbdSite, n1: RbdNode) -> None:
 def test_two_create_at_once(site: RbdSite, n1: RbdNode, n2: RbdNode) -> None:
     calls = [node.start("create", VOL_NAME="v1", VOL_SIZE="16") for node in (n1, n2)]
     for call in calls:
-        call.communicate(timeout=60)
+        call.communicate(timeout=CALL_SECONDS)
     assert sorted(call.returncode for call in calls)[0] == 0
     assert sorted(call.returncode for call in calls)[1] in (5, 6)
     assert site.volumes() == ["v1"]
@@ -307,7 +310,7 @@ def test_image_in_use_for_a_moment(site: RbdSite, n1: RbdNode) -> None:
     call = n1.start("remove", VOL_NAME="v1")
     assert asked.wait(60)
     watch.close()
-    assert (call.wait(60), call.communicate()) == (0, (b"", b""))
+    assert (call.wait(CALL_SECONDS), call.communicate()) == (0, (b"", b""))
     assert site.is_empty()
 
 

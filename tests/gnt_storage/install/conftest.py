@@ -54,7 +54,7 @@ class Agent:
         """Run the agent, however it ends."""
         environment = {**self.environment, **variables}
         return subprocess.run(
-            COMMAND, input=stdin, env=environment, capture_output=True, check=False, timeout=60
+            COMMAND, input=stdin, env=environment, capture_output=True, check=False, timeout=600
         )
 
     def install(self, what: Payload, verify: bool = True, dry_run: bool = False) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from gnt_storage.install import payload
 from gnt_storage.install.agent.files import Entry
 from gnt_storage.install.agent.node import BASE, COMMANDS, CONFIG, CURRENT, SEARCHED
 from gnt_storage.install.payload import Payload
-from tests.conftest import CHECKOUT, Site
+from tests.conftest import CALL_SECONDS, CHECKOUT, Site
 from tests.gnt_storage.install.conftest import SECRET, SECRET_PATH, Agent, changed, with_secret
 
 CONF = f"{CONFIG}/file.conf"
@@ -452,6 +452,6 @@ def test_a_running_script_stays_in_its_release(agent: Agent, site: Site, old: Pa
     with open(directory / "file.conf", "wb") as configuration:  # open once the script reads it
         assert agent.install(new)["result"] == "changed"
         configuration.write(new.files[CONF].content)
-    _, stderr = script.communicate(timeout=60)
+    _, stderr = script.communicate(timeout=CALL_SECONDS)
     assert stderr == b"the old one\n"
     assert agent.verify().returncode == 0

@@ -14,7 +14,7 @@ from gnt_storage.install import payload
 from gnt_storage.install.agent.files import Entry
 from gnt_storage.install.agent.node import BASE, COMMANDS, CONFIG, CURRENT, HOOKS, RECORDS, SEARCHED
 from gnt_storage.install.payload import Payload
-from tests.conftest import Site
+from tests.conftest import CALL_SECONDS, Site
 from tests.gnt_storage.install.conftest import SECRET_PATH, Agent, with_secret
 
 CONF = f"{CONFIG}/file.conf"
@@ -106,7 +106,7 @@ def test_refused_while_a_script_runs(agent: Agent, site: Site, new: Payload) -> 
         answer = agent.uninstall("file")
         assert (answer["status"], f"(process {script.pid})" in answer["reason"]) == (6, True)
         configuration.write(new.files[CONF].content)
-    assert script.wait(60) == 0
+    assert script.wait(CALL_SECONDS) == 0
     assert agent.uninstall("file")["result"] == "changed"
 
 
