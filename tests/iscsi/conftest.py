@@ -169,6 +169,10 @@ class Initiator:
             check=False,
         )
 
+    def wait_for_udev(self, device: str) -> None:
+        """Return when udev has done all it does with a disk, of which the kernel may not have told it yet."""
+        self.node.run(f"udevadm wait --timeout=100 {device} && udevadm settle")
+
     def session_state(self) -> str:
         """The state of the only session; ``""`` if there is none."""
         return self.node.run("cat /sys/class/iscsi_session/session*/state", check=False).stdout.strip()

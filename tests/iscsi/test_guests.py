@@ -25,10 +25,10 @@ def without_the_rule(node: Initiator) -> Iterator[None]:
 def make_group(node: Initiator, data: dict[str, Any]) -> None:
     """A guest makes a volume group, and calls it as the storage calls its own."""
     device = node.connect(data)
-    script = (
-        f"vgcreate -qq vg {device} && lvcreate -qq -y -Wn -Zn -n guest -l 100%FREE vg && vgchange -qq -an vg"
-    )
-    node.node.run(script)
+    node.wait_for_udev(device)
+    node.node.run(f"vgcreate -qq vg {device} && lvcreate -qq -y -Wn -Zn -n guest -l 100%FREE vg")
+    # Whatever udev makes of that comes before.
+    node.node.run("udevadm settle; vgchange -qq -an vg")
     node.disconnect(data, device)
 
 
@@ -40,6 +40,7 @@ def test_volume_group(node: Initiator, disk: Disk) -> None:
     data = disk.let_in(node.node)
     make_group(node, data)
     device = node.connect(data)
+    node.wait_for_udev(device)
     assert "vg-guest" not in active(node)
     properties = node.node.run(f"udevadm info --query=property {device}").stdout
     assert "ID_FS_TYPE" not in properties
@@ -55,7 +56,7 @@ def test_volume_group_without_the_rule(node: Initiator, disk: Disk, without_the_
     data = disk.let_in(node.node)
     make_group(node, data)
     device = node.connect(data)
-    assert "vg-guest" in active(node)
+    wait_until(lambda: "vg-guest" in active(node))
     node.node.run("vgchange -qq -an vg")
     node.disconnect(data, device)
 
@@ -63,6 +64,7 @@ def test_volume_group_without_the_rule(node: Initiator, disk: Disk, without_the_
 def make_array(node: Initiator, data: dict[str, Any], metadata: str) -> None:
     """A guest makes a RAID array of its disk, which is complete with it."""
     device = node.connect(data)
+    node.wait_for_udev(device)
     kind = f"--level=1 --raid-devices=1 --metadata={metadata}"
     node.node.run(f"mdadm --quiet --create /dev/md/guest --run --force {kind} {device}")
     node.node.run("udevadm settle; mdadm --quiet --stop /dev/md/guest")
@@ -79,6 +81,7 @@ def test_raid_array(node: Initiator, disk: Disk, metadata: str) -> None:
     data = disk.let_in(node.node)
     make_array(node, data, metadata)
     device = node.connect(data)
+    node.wait_for_udev(device)
     assert node.node.run(f"mdadm --examine --brief {device}").stdout.startswith("ARRAY ")
     assert arrays(node) == ""
     # A change, as after a writer, makes no difference.
@@ -92,7 +95,7 @@ def test_raid_array_without_the_rule(node: Initiator, disk: Disk, without_the_ru
     data = disk.let_in(node.node)
     make_array(node, data, "1.2")
     device = node.connect(data)
-    assert device.removeprefix("/dev/") in arrays(node)
+    wait_until(lambda: device.removeprefix("/dev/") in arrays(node))
     assert "md" in node.fails(DeviceBusy.status, "disconnect_volume", node.call("kept", data), device, [])
     node.node.run("mdadm --quiet --stop --scan; udevadm settle")
     node.disconnect(data, device)
@@ -101,13 +104,14 @@ def test_raid_array_without_the_rule(node: Initiator, disk: Disk, without_the_ru
 def test_partitions(node: Initiator, disk: Disk) -> None:
     data = disk.let_in(node.node)
     device = node.connect(data)
+    node.wait_for_udev(device)
     node.node.run(f"printf 'label: gpt\\n,4M\\n,\\n' | sfdisk -q {device}; udevadm settle")
     node.disconnect(data, device)
     device = node.connect(data)
     name = device.removeprefix("/dev/")
     partitions = f"udevadm settle; ls -d /sys/block/{name}/{name}* 2>/dev/null; true"
-    # The kernel may still look for them; it tells udev of the disk after that.
-    node.node.run(f"udevadm wait --timeout=60 {device}")
+    # The kernel looks for them before it tells udev of the disk.
+    node.wait_for_udev(device)
     wait_until(lambda: node.node.run(partitions).stdout == "")
     # Whoever opens it to write, and closes it, brings them not back.
     node.node.run(f"true >>{device}; udevadm settle")

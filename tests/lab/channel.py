@@ -8,6 +8,7 @@ bytes follow), the answer too (``status``, ``stdout`` and ``stderr``: how many b
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import select
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PORT = 999
+CONNECT_SECONDS = 20
 CLONE_NEWNET = 0x40000000
 
 
@@ -68,15 +70,21 @@ class Channel:
                 termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
     def _connect(self) -> socket.socket:
-        connection = socket_in(self.network)
-        connection.settimeout(20)
-        try:
-            connection.connect((self.address, PORT))
-        except OSError as error:
-            connection.close()
-            raise MachineError(f"{self.address} does not answer: {error}") from None
-        connection.setblocking(False)
-        return connection
+        """Tried again where nobody seems to have the address: the node may not have had its turn."""
+        deadline = time.monotonic() + CONNECT_SECONDS
+        while True:
+            connection = socket_in(self.network)
+            connection.settimeout(CONNECT_SECONDS)
+            try:
+                connection.connect((self.address, PORT))
+            except OSError as error:
+                connection.close()
+                is_alive = os.path.exists(f"/proc/{self.pid}")
+                if error.errno != errno.EHOSTUNREACH or not is_alive or time.monotonic() > deadline:
+                    raise MachineError(f"{self.address} does not answer: {error}") from None
+            else:
+                connection.setblocking(False)
+                return connection
 
 
 class _Answer:

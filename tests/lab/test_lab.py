@@ -44,14 +44,14 @@ def test_a_command_out_of_time_is_killed(lab: Lab) -> None:
 
 def test_nodes_reach_each_other_by_name_until_a_cable_is_pulled(lab: Lab) -> None:
     node = lab.nodes[0]
-    node.run("ping -c 1 -W 5 storage && ping -c 1 -W 5 10.78.1.10 && ping -c 1 -W 5 10.78.2.12")
+    node.run("ping -c 1 -w 60 storage && ping -c 1 -w 60 10.78.1.10 && ping -c 1 -w 60 10.78.2.12")
     lab.storage.unplug(1)
     try:
         assert node.run("ping -c 1 -W 1 10.78.1.10", check=False).returncode
-        node.run("ping -c 1 -W 5 10.78.2.10")
+        node.run("ping -c 1 -w 60 10.78.2.10")
     finally:
         lab.storage.plug(1)
-    node.run("ping -c 1 -W 5 10.78.1.10")
+    node.run("ping -c 1 -w 60 10.78.1.10")
 
 
 def test_a_crash_keeps_what_reached_the_disk_and_nothing_else(lab: Lab) -> None:

@@ -111,6 +111,7 @@ class Box:
     def remove_group(self) -> None:
         """Remove the volume group with all that is in it, and its disks."""
         self.sh("! vgs vg0 2>/dev/null || vgremove -q -ff -y vg0; losetup -D")
+        self.wait('[ -z "$(losetup -a)" ]')
 
     def add_disk(self, number: int) -> None:
         """A disk full of what somebody left on it."""
@@ -127,6 +128,8 @@ class Box:
     def unplug(self, number: int) -> None:
         """Take a disk away, which nobody uses."""
         self.sh(f"losetup -d /dev/loop{number}")
+        # udev may still look into it: it goes with its last user then.
+        self.wait(f"! losetup /dev/loop{number} 2>/dev/null")
 
     def configure(self, text: str) -> None:
         """Write the provider's configuration on the storage machine."""
@@ -286,7 +289,8 @@ class Initiator:
         """The kernel's name of the disk, found by its number, which takes a moment after a login."""
         script = (
             f"wwn={disk.data['wwn']}; for i in $(seq 600); do for d in /sys/block/sd*; do"
-            ' [ "$(cat $d/device/wwid)" != $wwn ] || { echo ${d##*/}; exit; }; done; sleep 0.1; done'
+            ' [ "$(cat $d/device/wwid)" != $wwn ] || [ ! -b /dev/${d##*/} ] || { echo ${d##*/}; exit; };'
+            " done; sleep 0.1; done"
         )
         return self.machine.run(f"({script}) 2>/dev/null").stdout.strip()
 

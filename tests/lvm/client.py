@@ -146,9 +146,9 @@ class Client(Scripts):
         return self.machine.run(["sh", "-c", script], check=False).stdout.rstrip("\0")
 
     def is_cut_off(self) -> bool:
-        """Whether none of its sessions is logged in, or will be within half a minute."""
+        """Whether none of its sessions is logged in, or will be within a minute."""
         state = "cat /sys/class/iscsi_session/*/state 2>/dev/null | grep -q LOGGED_IN"
-        script = f"for i in $(seq 300); do if ! {state}; then exit 0; fi; sleep 0.1; done; exit 1"
+        script = f"for i in $(seq 600); do if ! {state}; then exit 0; fi; sleep 0.1; done; exit 1"
         return self.machine.run(script, check=False).returncode == 0
 
     def size(self, volume: str = "v1") -> int:
