@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 TMPFS = "ganeti-test-cluster"  # the source that mountinfo names for the file system on DIR
-LINKS = Path("/dev/ganeti-extstorage")  # mount point in the nodes; devtmpfs is one for all of them
+LINKS = Path("/dev/ganeti-extstorage")  # mount point in the nodes; /dev is one for all of them
 
 
 def mark(directory: Path) -> str:
@@ -111,12 +111,9 @@ def clear(directory: Path) -> None:
         release(loop for loop in loops() if loop.filesystem == filesystem(shared))
         _unmount(shared)  # its own loop device goes with it
     release(loop for loop in loops() if loop.filesystem in own)
-    made_links = (directory / "made-links").exists()
     _unmount(directory)
     directory.rmdir()
-    if made_links and not _mounted_anywhere(LINKS):
-        with suppress(OSError):
-            LINKS.rmdir()
+    _remove_links()
 
 
 def _unmount(path: Path) -> None:
@@ -131,10 +128,12 @@ def _unmount(path: Path) -> None:
         time.sleep(0.05)
 
 
-def _mounted_anywhere(path: Path) -> bool:
-    """Whether a node of another cluster has a mount on ``path`` (rmdir would take it away)."""
-    for mounts in Path("/proc").glob("[0-9]*/mountinfo"):
-        with suppress(OSError):
-            if f" {path} " in mounts.read_text():
-                return True
-    return False
+def _remove_links() -> None:
+    """Take the nodes' mount point away, unless another cluster's nodes have it locked (see node-init)."""
+    with suppress(OSError):  # it is not there, locked, or not empty
+        fd = os.open(LINKS, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            LINKS.rmdir()
+        finally:
+            os.close(fd)

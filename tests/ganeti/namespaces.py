@@ -87,6 +87,7 @@ class NamespaceNode(Node):
         machines.end(pid, self.mark)
         self.reap()
         leftovers.release(loops)
+        (self.home / "filesystem").unlink()  # the number is free now, another cluster may get it
 
     def reap(self) -> None:
         """Collect the exit status of the node's process, which has ended."""

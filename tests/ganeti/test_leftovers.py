@@ -172,6 +172,19 @@ def test_two_programs_cannot_have_one_directory(machine: Machine) -> None:
     machine.kill(program, signal.SIGTERM)
 
 
+def test_the_end_of_one_cluster_leaves_another_whole(machine: Machine) -> None:
+    other = f"{machine.cluster}-other"
+    looks = ("1", "mountpoint", "/dev/ganeti-extstorage")
+    try:
+        assert machine.command("up", "--bare", "--nodes=1").returncode == 0
+        assert machine.command("up", "--bare", "--nodes=1", "--dir", other).returncode == 0
+        assert machine.command("down").returncode == 0
+        assert machine.command("exec", "--dir", other, *looks).stdout.endswith("is a mountpoint\n")
+    finally:
+        machine.command("down", "--dir", other)
+    assert (machine.left(), machine.loops()) == ("", 0)
+
+
 def test_what_is_not_the_clusters_is_left_alone(machine: Machine) -> None:
     machine.cluster.mkdir()
     kept = machine.cluster / "kept"
