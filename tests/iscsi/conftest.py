@@ -155,9 +155,8 @@ class Initiator:
         return device
 
     def disconnect(self, data: dict[str, Any], device: str, seconds: float = 50.0) -> None:
-        kept, identity = self.call("kept", data), self.call("identity", device)
-        assert identity
-        self.call("disconnect_volume", kept, device, identity, seconds=seconds)
+        kept = self.call("kept", data)
+        self.call("disconnect_volume", kept, device, self.call("identity", device), seconds=seconds)
 
     def cleanup(self, data: dict[str, Any]) -> None:
         self.call("cleanup_connection", self.call("kept", data))

@@ -14,6 +14,7 @@ def test_it_comes_and_goes(node: Initiator, disk: Disk) -> None:
     assert node.node.run(f"blockdev --getsize64 {device}").stdout.strip() == str(disk.size)
     assert node.call("is_connected", data, device)
     assert node.connect(data) == device
+    assert node.call("identity", device) == [[f"{sysfs}/device/wwid", data["wwn"]]]
     node.disconnect(data, device)
     assert node.leftovers() == []
     node.disconnect(data, device)

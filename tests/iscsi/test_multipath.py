@@ -57,6 +57,8 @@ def test_it_comes_grows_and_goes(node: Initiator, wide: Disk) -> None:
     assert node.node.run(f"blockdev --getsize64 {device}").stdout.strip() == str(32 << 20)
     assert node.call("is_connected", data, device)
     assert node.connect(data) == device
+    ((_, identity),) = node.call("identity", device)
+    assert identity == f"mpath-3{data['wwn'].removeprefix('naa.')}"
     node.disconnect(data, device)
     assert node.leftovers() == []
     node.cleanup(data)
