@@ -13,6 +13,7 @@ import contextlib
 import re
 
 from extstorage_common import paths
+from extstorage_common.backends import lefthand_deletion as deletion
 from extstorage_common.backends import lefthand_exports
 from extstorage_common.backends.base import Backend, Capabilities, Holders, Volume
 from extstorage_common.backends.lefthand_claims import Claim
@@ -20,19 +21,17 @@ from extstorage_common.backends.lefthand_cliq import (
     PORT,
     AlreadyThere,
     Cliq,
-    CliqRefused,
     HasSnapshots,
     IsClonePoint,
     NotThere,
 )
 from extstorage_common.backends.lefthand_exports import Exports
 from extstorage_common.backends.lefthand_notes import Maker, Note
-from extstorage_common.backends.lefthand_rows import Row, array_name, point_name
+from extstorage_common.backends.lefthand_points import Points
+from extstorage_common.backends.lefthand_rows import NameTaken, Row, array_name
 from extstorage_common.config import Choice, Kind, Option, Whole
 from extstorage_common.crash import crash_point
 from extstorage_common.errors import (
-    Busy,
-    Exists,
     ExtStorageError,
     VolumeExists,
     VolumeIncomplete,
@@ -49,16 +48,7 @@ if TYPE_CHECKING:
     from extstorage_common.config import Pool
     from extstorage_common.deadline import Deadline
 
-POINT_MARK = "gxpoint1"
 UNITS = {"bytes": 1, "kib": 1024}
-
-
-class NameTaken(Exists):
-    template = "the array has a volume or snapshot {name} that this suite did not make; it was left alone"
-
-
-class NeededByOthers(Busy):
-    template = "it has snapshots ({snapshots}), which share its data; remove them first"
 
 
 class Digits(Kind):
@@ -152,6 +142,7 @@ class LeftHandBackend(Backend):
         super().__init__(pool, node, deadline)
         self.cliq = Cliq(pool, deadline)
         self.exports = Exports(self.cliq, pool, deadline)
+        self.points = Points(self.cliq, node, pool["description_length"])
         self._rows: dict[str, Row] = {}
 
     @classmethod
@@ -202,7 +193,7 @@ class LeftHandBackend(Backend):
             row = self._any_row(array_name(name))
             if row is None or row.note is None or not row.note.is_of(name):
                 raise VolumeNotFound(where=f"pool '{self.pool.name}'")
-            if row.cluster != self.pool["cluster"]:
+            if row.is_deleting or row.cluster != self.pool["cluster"]:
                 raise VolumeNotFound(where=f"pool '{self.pool.name}'")
             row.note.name, row.note.is_name_cut = name, False
             self._rows[name] = row
@@ -232,7 +223,7 @@ class LeftHandBackend(Backend):
         return sorted(
             row.array_name if row.note.is_name_cut else row.note.name
             for row in rows
-            if row.note is not None and row.cluster == self.pool["cluster"]
+            if row.note is not None and row.cluster == self.pool["cluster"] and not row.is_deleting
         )
 
     def create_volume(self, name: str, size_mib: int) -> Volume:
@@ -275,14 +266,17 @@ class LeftHandBackend(Backend):
         self.cliq.run("modifyVolume", volumeName=array_name(name), description=self._dump(name, note))
 
     def _make_volume(self, verb: str, name: str, note: Note, told: Mapping[str, str]) -> None:
-        """Make a volume, unless one of its name is there. Raises AlreadyThere."""
+        """Make a volume, unless one of its name is there. Raises AlreadyThere, StillDeleting."""
         description = self._dump(name, note)
+        told = {"volumeName": array_name(name), **told, "description": description}
         try:
-            self.cliq.run(verb, volumeName=array_name(name), **told, description=description)
+            self.cliq.run(verb, **told)
         except AlreadyThere:
-            # It may be what was just made, of which the answer was lost.
             row = self._any_row(array_name(name))
-            if row is None or row.description != description:
+            if row is None or row.is_deleting:
+                deletion.await_end(self.cliq, array_name(name))
+                self.cliq.run(verb, **told)
+            elif row.description != description:  # else it is what was just made: only the answer was lost
                 raise
 
     def _remove_half_made(self, name: str) -> None:
@@ -295,12 +289,12 @@ class LeftHandBackend(Backend):
         if maker is None:
             raise VolumeExists(size=row.size >> 20, where=self.pool.name)
         maker.refuse_living(self.node)
-        self.cliq.remove("deleteVolume", volumeName=row.array_name)
+        deletion.begin(self.cliq, row.array_name)
 
     def _try_to_delete(self, volume: str) -> None:
         """What can't be deleted now stays marked as half-made."""
         try:
-            self.cliq.remove("deleteVolume", volumeName=volume)
+            deletion.begin(self.cliq, volume)
         except ExtStorageError:
             pass
 
@@ -326,37 +320,14 @@ class LeftHandBackend(Backend):
         self.exports.unassign(row, list(row.servers))
         crash_point("lefthand.unassigned")
         try:
-            self.cliq.remove("deleteVolume", volumeName=row.array_name)
+            deletion.begin(self.cliq, row.array_name)
         except (HasSnapshots, IsClonePoint) as error:
-            self._remove_points(volume.name, error)
-            self.cliq.remove("deleteVolume", volumeName=row.array_name)
+            self.points.remove_all_of(volume.name, error)
+            deletion.begin(self.cliq, row.array_name)
         crash_point("lefthand.deleted")
         self._rows.pop(volume.name, None)
         if origin:
-            self._remove_point(point_name(volume.name))
-
-    def _remove_points(self, name: str, refused: ExtStorageError) -> None:
-        """Remove what killed calls left of snapshots of a volume. Raises NeededByOthers, or ``refused``."""
-        try:
-            found = self.cliq.run("getSnapshotInfo", volumeName=array_name(name)).all("snapshot")
-        except (CliqRefused, NotThere):
-            # Not every version can be asked this; else the usual name is tried.
-            self._remove_point(point_name(f"{name}.snap"))
-            return
-        points = {one.get("name", ""): one.get("description", "") for one in found}
-        if any(not text.startswith(POINT_MARK) for text in points.values()):
-            raise refused
-        needed = []
-        for point, text in points.items():
-            try:
-                self._remove_point(point)
-            except IsClonePoint:
-                needed.append(text.split(" ")[2])
-        if needed:
-            raise NeededByOthers(snapshots=", ".join(sorted(needed))) from None
-
-    def _remove_point(self, point: str) -> None:
-        self.cliq.remove("deleteSnapshot", snapshotName=point)
+            self.points.remove(volume.name)
 
     # --- snapshots --------------------------------------------------------------------------------
 
@@ -365,44 +336,18 @@ class LeftHandBackend(Backend):
         row = self._row(volume.name)
         note = self._new_note("clone", name)
         note.origin = volume.name
-        point = point_name(name)
-        self._make_point(row, point, name)
+        point = self.points.make(row, name)
         crash_point("lefthand.point")
         try:
             self._make_volume("cloneSnapshot", name, note, {"snapshotName": point})
         except ExtStorageError as error:
             with contextlib.suppress(ExtStorageError):
                 # If the clone was made after all, the point goes with it.
-                self._remove_point(point)
+                self.points.remove(name)
             if isinstance(error, AlreadyThere):
                 raise NameTaken(name=array_name(name)) from None
             raise
         return Volume(name, row.size)
-
-    def _make_point(self, row: Row, point: str, name: str) -> None:
-        """Snapshot a volume under a name that an earlier call may have left."""
-        maker = Maker.this(self.node, self.deadline.left())
-        description = f"{POINT_MARK} {maker.text} {name}"[: self.pool["description_length"]]
-        told = {"volumeName": row.array_name, "snapshotName": point, "description": description}
-        try:
-            self.cliq.run("createSnapshot", **told, inheritAccess="0")
-        except AlreadyThere:
-            found = self._point_description(point)
-            if found == description:
-                return
-            if found and not found.startswith(POINT_MARK):
-                raise NameTaken(name=point) from None
-            if found:
-                Maker(found.split(" ")[1]).refuse_living(self.node)
-            self._remove_point(point)
-            self.cliq.run("createSnapshot", **told, inheritAccess="0")
-
-    def _point_description(self, point: str) -> str:
-        try:
-            found = self.cliq.run("getSnapshotInfo", snapshotName=point).all("snapshot")
-        except NotThere:
-            return ""
-        return found[0].get("description", "") if found else ""
 
     def origin(self, volume: Volume) -> str:
         return self._note(self._row(volume.name)).origin

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 
+from extstorage_common.backends import lefthand_deletion as deletion
 from extstorage_common.backends.lefthand_cliq import AlreadyThere, NotThere, attributes
 from extstorage_common.backends.lefthand_notes import Maker
 from extstorage_common.crash import crash_point
@@ -38,7 +39,7 @@ class Claimed(Busy):
 class Claim:
     """The right to change the description of the volume with this number, while in the block.
 
-    Raises Claimed after half of the time that is left.
+    Raises Claimed or StillDeleting after half of the time that is left.
     """
 
     def __init__(self, cliq: Cliq, cluster: str, number: str, node: str) -> None:
@@ -56,10 +57,12 @@ class Claim:
             maker = self._maker(self.name)
             if maker is not None and not maker.is_alive(self.node):
                 self._break(self.name, maker)
-        raise Claimed(maker=maker or "somebody", claim=self.name)
+        if maker is None:
+            raise deletion.StillDeleting(volume=self.name)
+        raise Claimed(maker=maker, claim=self.name)
 
     def __exit__(self, *_: object) -> None:
-        self.cliq.remove("deleteVolume", volumeName=self.name)
+        deletion.begin(self.cliq, self.name)
 
     def _make(self, name: str) -> bool:
         """Make a claim, unless it is there. One that has our own words is ours: only the answer was lost."""
@@ -74,10 +77,12 @@ class Claim:
         return True
 
     def _maker(self, name: str) -> Maker | None:
-        """Who made a claim; None if it is gone."""
+        """Who made a claim; None if it is gone, or the array is deleting it."""
         try:
             told = attributes(self.cliq.run("getVolumeInfo", volumeName=name), "volume")
         except NotThere:
+            return None
+        if deletion.is_told(told):
             return None
         return Maker(told.get("description", "").removeprefix(f"{MARK} "))
 
@@ -92,6 +97,6 @@ class Claim:
         try:
             found = self._maker(name)
             if found is not None and found.text == maker.text:
-                self.cliq.remove("deleteVolume", volumeName=name)
+                deletion.begin(self.cliq, name)
         finally:
-            self.cliq.remove("deleteVolume", volumeName=breaking)
+            deletion.begin(self.cliq, breaking)

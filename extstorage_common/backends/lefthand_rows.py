@@ -6,8 +6,8 @@ from __future__ import annotations
 import hashlib
 import re
 
-from extstorage_common.backends import lefthand_notes
-from extstorage_common.errors import Refused
+from extstorage_common.backends import lefthand_deletion, lefthand_notes
+from extstorage_common.errors import Exists, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ MAPPED = "gx-"
 POINT = "gx-point-"
 OUI = "6000eb3"
 """NAA 6, and the company number of LeftHand Networks."""
+
+
+class NameTaken(Exists):
+    template = "the array has a volume or snapshot {name} that this suite did not make; it was left alone"
 
 
 class StrangeVolume(Refused):
@@ -58,6 +62,11 @@ class Row:
         permissions = [dict(one.attrib) for one in element.findall("permission")]
         self.servers = {one.get("authGroup", ""): one for one in permissions}
         self.note = lefthand_notes.load(self.description, self.array_name)
+
+    @property
+    def is_deleting(self) -> bool:
+        """Whether the array is deleting it."""
+        return lefthand_deletion.is_told(self.told)
 
     @property
     def size(self) -> int:

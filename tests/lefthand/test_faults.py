@@ -140,8 +140,10 @@ def test_odd_answers(site: ArraySite, kind: str, value: object) -> None:
     life(site)
 
 
-@pytest.mark.parametrize("facts", [{"prologue": False}, {"minimal_responses": True}, {"full_stop": False}])
-def test_other_versions(site: ArraySite, facts: dict[str, bool]) -> None:
+@pytest.mark.parametrize(
+    "facts", [{"prologue": False}, {"minimal_responses": True}, {"full_stop": False}, {"deletion_looks": 3}]
+)
+def test_other_versions(site: ArraySite, facts: dict[str, int]) -> None:
     site.array.call("facts", **facts)
     life(site)
 

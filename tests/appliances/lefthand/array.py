@@ -140,6 +140,11 @@ class LeftHand(ShellModel):
         assert answer.status == 0, answer.stdout
         return answer.stdout
 
+    def control_finish(self) -> None:
+        """Let what is being deleted be gone."""
+        for one in [one for one in self.group.volumes.values() if one.is_deleting]:
+            del self.group.volumes[one.name]
+
     def control_faults(self) -> int:
         """How many faults are still to come."""
         return len(self.faults.faults)
@@ -160,6 +165,7 @@ class LeftHand(ShellModel):
                     "servers": [permission.server.name for permission in one.permissions],
                 }
                 for one in group.volumes.values()
+                if not one.is_deleting
             },
             "snapshots": {one.name: one.description for one in group.snapshots.values()},
             "servers": {one.name: vars(one) for one in group.servers.values()},

@@ -55,6 +55,9 @@ class Facts:
     in_use_text: str = "Volume '{name}' is in use: it has connected iSCSI sessions."
 
     # Behaviour that is known from memory at best.
+    deletion_looks: int = 0
+    """How often a deleted volume is still told of, as ``deleting``, before it has gone: no source says what
+    that attribute is for. Until then its name is taken, and its parent's snapshot a clone point."""
     deletes_snapshots_with_volume: bool = False
     lists_snapshots_by_volume: bool = True
     """Whether ``getSnapshotInfo volumeName=`` is understood."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+from tests.appliances.lefthand.answers import Element
 from tests.appliances.lefthand.codes import NOTHING_DONE, SUCCESS, CliqError, Code
 from tests.appliances.lefthand.facts import Facts
 from tests.appliances.lefthand.objects import Cluster, Disk, Permission, Server, Snapshot, Volume
@@ -48,6 +49,23 @@ class ManagementGroup:
         if name not in self.volumes:
             raise self._not_found(self.facts.volume_not_found, "Volume", name)
         return self.volumes[name]
+
+    def usable(self, name: str) -> Volume:
+        """A volume that something can be done with, which is not being deleted."""
+        volume = self.volume(name)
+        if volume.is_deleting:
+            raise self._refusal(f"Volume '{name}' is being deleted.")
+        return volume
+
+    def tell(self, name: str) -> Element:
+        """What is told of a volume; of one that is being deleted, only so often."""
+        volume = self.volume(name)
+        if volume.is_deleting:
+            if not volume.looks:
+                del self.volumes[name]
+                return self.tell(name)
+            volume.looks -= 1
+        return volume.element()
 
     def snapshot(self, name: str) -> Snapshot:
         """A snapshot."""
@@ -110,7 +128,7 @@ class ManagementGroup:
 
     def modify_volume(self, name: str, size: int | None, description: str | None) -> Code:
         """Give a volume another size (also a smaller one) or description."""
-        volume = self.volume(name)
+        volume = self.usable(name)
         if (size, description) in ((None, None), (volume.size, None)):
             return NOTHING_DONE
         if description is not None:
@@ -129,7 +147,7 @@ class ManagementGroup:
 
     def delete_volume(self, name: str) -> None:
         """Delete a volume that nothing needs."""
-        volume = self.volume(name)
+        volume = self.usable(name)
         snapshots = self.snapshots_of(volume)
         points = [one.name for one in snapshots if self.clones_of(one)]
         if points:
@@ -140,13 +158,16 @@ class ManagementGroup:
         self._check_unused(volume)
         for snapshot in snapshots:
             del self.snapshots[snapshot.name]
-        del self.volumes[name]
+        volume.permissions = []
+        volume.is_deleting, volume.looks = True, self.facts.deletion_looks
+        if not volume.looks:
+            del self.volumes[name]
 
     # --- snapshots --------------------------------------------------------------------------------
 
     def create_snapshot(self, volume: str, name: str, description: str, inherit_access: bool) -> None:
         """Keep a volume's content of this moment."""
-        origin = self.volume(volume)
+        origin = self.usable(volume)
         self._check_new("Snapshot", name, self.snapshots)
         self._check_description(description)
         told = self._new_disk(name, origin.cluster, origin.size, description, origin.replication)
@@ -200,7 +221,7 @@ class ManagementGroup:
 
     def assign_to_server(self, volume: str, server: str, access: str) -> Code:
         """Let a server reach a volume, too."""
-        disk, found = self.volume(volume), self.server(server)
+        disk, found = self.usable(volume), self.server(server)
         if any(one.server is found for one in disk.permissions):
             return NOTHING_DONE if self.facts.repeated_assignment_is_nothing_done else SUCCESS
         disk.permissions.append(Permission(self._next_id(), found, access))
@@ -217,7 +238,7 @@ class ManagementGroup:
 
     def assign(self, volume: str, servers: list[Server], access: str) -> None:
         """Let these reach a volume, and nobody else: what was assigned before is replaced."""
-        disk = self.volume(volume)
+        disk = self.usable(volume)
         disk.permissions = [Permission(self._next_id(), one, access) for one in servers]
 
     def unassign(self, volume: str) -> None:

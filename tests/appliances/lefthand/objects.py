@@ -88,6 +88,9 @@ class Disk:
     replication: int
     file: Path
     permissions: list[Permission] = field(default_factory=list)
+    is_deleting: bool = False
+    looks: int = 0
+    """How often it will still be told of, if it is being deleted."""
 
     @property
     def md5(self) -> str:
@@ -118,7 +121,7 @@ class Disk:
             "checkSum": "false",
             "clusterName": self.cluster,
             "created": self.created,
-            "deleting": "false",
+            "deleting": word(self.is_deleting),
             "description": self.description,
             "groupName": self.group,
             "isPrimary": "true",

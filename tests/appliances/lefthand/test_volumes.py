@@ -166,6 +166,23 @@ def test_clone_points(array: Client) -> None:
     array.ok("deleteVolume volumeName=v1 prompt=false")
 
 
+def test_a_deletion_that_takes_time(install: Install) -> None:
+    """1.3: what is deleted can still be told of, as ``deleting``, and then nothing can be done with it."""
+    array = install(deletion_looks=2)
+    array.volume()
+    array.ok("createSnapshot snapshotName=s1 volumeName=v1")
+    array.ok("cloneSnapshot snapshotName=s1 volumeName=copy")
+    array.ok("deleteVolume volumeName=copy prompt=false")
+    assert "already exists" in array.refused("createVolume volumeName=copy clusterName=c1 size=64MB")
+    for line in ("deleteVolume volumeName=copy prompt=false", "modifyVolume volumeName=copy size=128MB"):
+        assert "is being deleted" in array.refused(line)
+    for _ in range(2):
+        assert "clone point" in array.refused("deleteSnapshot snapshotName=s1 prompt=false")
+        assert array.info("copy")["deleting"] == "true"
+    assert "not found" in array.run("getVolumeInfo volumeName=copy").description
+    array.ok("deleteSnapshot snapshotName=s1 prompt=false")
+
+
 def test_volumes_with_snapshots(install: Install) -> None:
     """1.5: refused by one version, while another deletes them, too."""
     for too in (False, True):

@@ -98,7 +98,7 @@ def get_volume_info(group: ManagementGroup, given: Parameters) -> Done:
     """One volume, or all of them."""
     if given.find("volumeName") is None:
         return Done(elements=tuple(volume.element() for volume in group.volumes.values()))
-    return Done(elements=tuple(group.volume(name).element() for name in given.words("volumeName")))
+    return Done(elements=tuple(group.tell(name) for name in given.words("volumeName")))
 
 
 # --- snapshots --------------------------------------------------------------------------------------
