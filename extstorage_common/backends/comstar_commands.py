@@ -10,7 +10,6 @@ silence.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 
@@ -19,7 +18,7 @@ from extstorage_common.transports import ssh
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from extstorage_common.config import Pool
     from extstorage_common.deadline import Deadline
@@ -69,26 +68,27 @@ class Machine:
         self.shell = ssh.shell_of_call(pool, deadline)
         self.prefix = "LC_ALL=C pfexec" if pool["pfexec"] else "LC_ALL=C"
 
-    def ask(self, program: str, *words: str) -> Ended:
+    def ask(self, program: str, *words: str, secret: str = "") -> Ended:
         """Run a command; one whose answer was lost is given once more.
 
         So whoever makes something may find that it is there already. Raises what :meth:`ask_once` does.
         """
         try:
-            return self.ask_once(program, *words)
+            return self.ask_once(program, *words, secret=secret)
         except ssh.AnswerLost:
-            return self.ask_once(program, *words)
+            return self.ask_once(program, *words, secret=secret)
 
-    def ask_once(self, program: str, *words: str) -> Ended:
+    def ask_once(self, program: str, *words: str, secret: str = "") -> Ended:
         """Run a command, again while its trouble is a passing one.
 
-        Raises AnswerLost, another Unreachable, NotAllowed.
+        A ``secret`` is given to it in a file, as ``-S`` after the first word. Raises AnswerLost, another
+        Unreachable, NotAllowed.
         """
-        line = f"{self.prefix} {shlex.join([f'/usr/sbin/{program}', *words])}"
         doing = f"{program} {words[0]}"
         ended = Ended([], "")
         for _ in self.deadline.attempts(PASSING_SECONDS):
-            answer = self.shell.run(line, doing)
+            line = self._line_with_secret(program, *words) if secret else self._line(program, *words)
+            answer = self.shell.run(line, doing, secret.encode(), [secret] if secret else [])
             errors = answer.stderr.decode("utf-8", "replace").strip()
             failed = answer.status not in (0, None) or (answer.status is None and errors)
             if failed and not errors:
@@ -104,9 +104,26 @@ class Machine:
             raise NotAllowed(user=self.shell.user, address=self.shell.address, command=doing)
         return ended
 
-    def do(self, program: str, *words: str, unless: Sequence[str] = ()) -> Ended:
+    def _line(self, program: str, *words: str) -> str:
+        return f"{self.prefix} {shlex.join([f'/usr/sbin/{program}', *words])}"
+
+    def _line_with_secret(self, program: str, subcommand: str, *words: str) -> str:
+        """A line that gives its input to a command as a file, for itadm takes no pipe.
+
+        Only the owner can read that file, which must not be there yet, nor a link. All of its life is in
+        this line, which the machine's shell runs to its end whatever becomes of the connection. ``exit`` is
+        last since some shells let the last command take their own place: then nobody would remove the file.
+        """
+        path = f"{self.pool['secret_directory']}/ganeti-extstorage.{os.urandom(16).hex()}"
+        removal = shlex.quote(f"rm -f {shlex.quote(path)}")
+        return (
+            f"umask 077; set -C; trap {removal} 0; trap 'exit 1' 1 2 13 15; "
+            f"cat > {shlex.quote(path)} && {self._line(program, subcommand, '-S', path, *words)}; exit"
+        )
+
+    def do(self, program: str, *words: str, secret: str = "", unless: Sequence[str] = ()) -> Ended:
         """Run a command that must succeed, or find one of these troubles. Raises CommandFailed, NoSpace."""
-        ended = self.ask(program, *words)
+        ended = self.ask(program, *words, secret=secret)
         if ended.trouble and not ended.says(*unless):
             raise self.failure(ended, program, words[0])
         return ended
@@ -116,33 +133,6 @@ class Machine:
         kind = PoolFull if ended.says(*FULL) else CommandFailed
         command = f"{program} {subcommand}"
         return kind(command=command, address=self.shell.address, reason=_first(ended))
-
-    @contextlib.contextmanager
-    def secret_file(self, secret: str) -> Iterator[str]:
-        """The path of a file with a secret, which is there for the moment. Raises CommandFailed."""
-        path = f"{self.pool['secret_directory']}/ganeti-extstorage.{os.urandom(16).hex()}"
-        try:
-            self._put(path, secret)
-            yield path
-        finally:
-            self._remove(path)
-
-    def _remove(self, path: str) -> None:
-        for is_last in (False, True):
-            try:
-                self.shell.run(f"rm -f {shlex.quote(path)}", "removing a secret's file")
-                return
-            except ssh.AnswerLost:
-                if is_last:
-                    raise
-
-    def _put(self, path: str, content: str) -> None:
-        """Make a file that only its owner can read, which must not be there yet, nor a link."""
-        line = f"umask 077; set -C; cat > {shlex.quote(path)}"
-        answer = self.shell.run(line, "writing a secret's file", content.encode(), [content])
-        if answer.status or (answer.status is None and answer.stderr):
-            reason = answer.stderr.decode("utf-8", "replace").strip() or f"exit status {answer.status}"
-            raise CommandFailed(command=f"writing {path}", address=self.shell.address, reason=reason)
 
 
 def _first(ended: Ended) -> str:

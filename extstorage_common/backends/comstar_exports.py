@@ -16,7 +16,6 @@ mutual CHAP a target's secret is computed from the target's name, and uploaded w
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import re
@@ -31,7 +30,7 @@ from extstorage_common.transports.ssh import AnswerLost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from extstorage_common.backends.comstar_state import State
 
@@ -166,24 +165,21 @@ class Exports:
         words = ["create-target", "-a", "none" if self.pool["chap"] == "none" else "chap"]
         if group := self.pool["portal_group"]:
             words += ["-t", group]
-        with self._proof(export) as proof:
-            self.machine.do("itadm", *words, *proof, "-n", export.iqn, unless=THERE)
+        proof, secret = self._proof(export)
+        self.machine.do("itadm", *words, *proof, "-n", export.iqn, secret=secret, unless=THERE)
 
     def _ensure_proof(self, export: Export, told: dict[str, str]) -> None:
         """Give a target its secret, if its user's name shows that it has none, or one of another key."""
         proved = told.get("targetchapsecret") == "set"
         if not proved or told.get("targetchapuser") != self.target_user(export):
-            with self._proof(export) as proof:
-                self.machine.do("itadm", "modify-target", "-a", "chap", *proof, export.iqn)
+            proof, secret = self._proof(export)
+            self.machine.do("itadm", "modify-target", "-a", "chap", *proof, export.iqn, secret=secret)
 
-    @contextlib.contextmanager
-    def _proof(self, export: Export) -> Iterator[list[str]]:
-        """The words that give a target its secret, for the moment; none where CHAP is not mutual."""
+    def _proof(self, export: Export) -> tuple[list[str], str]:
+        """The words that name a target's user, and its secret; nothing where CHAP is not mutual."""
         if self.pool["chap"] != "mutual":
-            yield []
-            return
-        with self.machine.secret_file(self.secret(f"target {export.iqn}")) as path:
-            yield ["-u", self.target_user(export), "-S", path]
+            return [], ""
+        return ["-u", self.target_user(export)], self.secret(f"target {export.iqn}")
 
     def _ensure_unit(self, export: Export, size: int) -> None:
         if self._has_unit(export, size):
@@ -279,12 +275,12 @@ class Exports:
 
     def _set_secret(self, initiator: str) -> None:
         """Upload the initiator's secret, which is never on a command line."""
-        with self.machine.secret_file(self.secret(initiator)) as path:
-            made = self.machine.do(
-                "itadm", "create-initiator", "-S", path, initiator, unless=("already exists",)
-            )
-            if made.trouble:
-                self.machine.do("itadm", "modify-initiator", "-S", path, initiator)
+        secret = self.secret(initiator)
+        made = self.machine.do(
+            "itadm", "create-initiator", initiator, secret=secret, unless=("already exists",)
+        )
+        if made.trouble:
+            self.machine.do("itadm", "modify-initiator", initiator, secret=secret)
 
     def authentication(self, export: Export, initiator: str) -> dict[str, str]:
         """What of a connection's data is about CHAP."""

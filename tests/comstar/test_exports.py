@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 
 import pytest
 
+from extstorage_common.deadline import Deadline
 from extstorage_common.errors import ConfigurationError, Refused, Unreachable
 from tests.comstar.conftest import KEY, MIB, PORTALS, Site, attach, detach, initiator
 
@@ -185,14 +187,35 @@ def test_secret_is_removed_whatever_happens(site: Site) -> None:
     assert site.machine.call("files") == ["/dev/stdin"]
 
 
+@pytest.mark.parametrize("times", [1, 0])
 @pytest.mark.parametrize("command", ["cat >", "rm -f"])
 @pytest.mark.parametrize("kind", ["cut", "drop"])
-def test_secret_is_removed_though_an_answer_was_lost(site: Site, kind: str, command: str) -> None:
+def test_secret_is_removed_though_an_answer_was_lost(site: Site, kind: str, command: str, times: int) -> None:
+    """Also where the connection is never to be had again."""
     backend = site.backend()
     backend.create_volume("v1", 16)
-    site.machine.fault(kind, command)
+    site.machine.fault(kind, command, times=times)
     with contextlib.suppress(Unreachable):
         attach(backend)
+    assert site.machine.call("files") == ["/dev/stdin"]
+
+
+def test_secret_is_removed_though_the_call_was_killed(site: Site) -> None:
+    """The machine goes on with what it was told."""
+    site.backend().create_volume("v1", 16)
+    site.machine.fault("latency", "itadm create-initiator", value=1)
+    call = multiprocessing.get_context("fork").Process(target=attach, args=(site.backend(),))
+    call.start()
+    for _ in Deadline(60).attempts():
+        if any("itadm create-initiator" in line for line in site.machine.requests()):
+            break
+    call.kill()
+    call.join()
+    for _ in Deadline(60).attempts():
+        if any("itadm create-initiator" in line for line in site.seen()):
+            break
+    else:
+        raise AssertionError("the command was never run")
     assert site.machine.call("files") == ["/dev/stdin"]
 
 

@@ -48,9 +48,8 @@ def created(backend: ComstarBackend) -> None:
 
 
 def short(line: str) -> str:
-    """A line's command and subcommand; what is on both sides of a secret's file by what it is for."""
-    words = line.removeprefix("LC_ALL=C pfexec /usr/sbin/").split()
-    return {"umask": "(secret's file)", "rm": "(its removal)"}.get(words[0], " ".join(words[:2]))
+    """A line's command and subcommand, without what is about a secret's file."""
+    return " ".join(line.partition("LC_ALL=C pfexec /usr/sbin/")[2].split()[:2])
 
 
 STEPS: dict[str, tuple[Callable[[ComstarBackend], Any], ...]] = {

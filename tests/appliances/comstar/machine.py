@@ -109,9 +109,13 @@ class Comstar:
         for command in commands:
             if command.joined == "&&" and reply.status:
                 continue
+            if command.words == ["exit"]:
+                break
             ended = shell.run(command)
             self.seen.append(Seen(command.words, ended))
             reply = Reply(reply.stdout + ended.stdout, reply.stderr + ended.stderr, ended.status)
+        for command in shell.at_end:
+            shell.run(command)
         self.changed()
         return reply
 
@@ -159,6 +163,7 @@ class _Shell:
         self.stdin = stdin
         self.umask = 0o022
         self.noclobber = False
+        self.at_end: list[Command] = []
 
     def run(self, command: Command) -> Reply:
         files = self.machine.files
@@ -184,6 +189,10 @@ class _Shell:
             self.umask = int(rest[0], 8)
         elif words == ["set", "-C"]:
             self.noclobber = True
+        elif name == "trap" and rest[1:] == ["0"]:
+            self.at_end = parse(rest[0])
+        elif name == "trap" and rest[:1] == ["exit 1"]:
+            pass  # signals don't come here
         elif name in ("cat", "/usr/bin/cat") and not rest:
             return self.stdin.decode("utf-8", "surrogateescape")
         elif name in ("rm", "/usr/bin/rm") and rest[:1] == ["-f"]:

@@ -87,6 +87,16 @@ def test_upload_of_a_secret(machine: Comstar) -> None:
     assert list(machine.files) == ["/dev/stdin"]
 
 
+@pytest.mark.parametrize("input", [b"twelve letters", b"short"])
+def test_a_file_for_the_time_of_a_line(machine: Comstar, input: bytes) -> None:
+    """Its end removes it, and its exit status is the command's."""
+    line = "umask 077; trap 'rm -f /tmp/x' 0; trap 'exit 1' 1 15; cat > /tmp/x && "
+    command = "/usr/sbin/itadm create-initiator -S /tmp/x iqn.2026-01.test:n1; exit"
+    assert machine.execute("root", line + command, input).status == (0 if len(input) > 12 else 22)
+    assert list(machine.files) == ["/dev/stdin"]
+    assert machine.odd == []
+
+
 def test_commands_in_a_row(machine: Comstar) -> None:
     machine.execute("root", "/usr/sbin/zfs create tank/x/y && /usr/sbin/zfs create tank/z")
     assert "tank/z" not in machine.datasets.by_name
