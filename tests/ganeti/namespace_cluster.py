@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +79,7 @@ class NamespaceCluster(Cluster):
             raise MachineError(f"the cluster in {self.directory} is up already")
         try:
             leftovers.clear(self.directory)
+            self._hub = start_hub(self.directory)
             self._mount()
             base.provide(self.directory)
             self._start_nodes()
@@ -114,7 +114,6 @@ class NamespaceCluster(Cluster):
             raise MachineError(f"{self.directory} is not empty")
         self.directory.mkdir(parents=True, exist_ok=True)
         _command(f"mount -t tmpfs -o mode=755,size=75% {leftovers.TMPFS} {self.directory}")
-        self._hold_loop0()
         shared = self.directory / "shared"
         shared.mkdir()
         if not supports_direct(shared):
@@ -124,24 +123,7 @@ class NamespaceCluster(Cluster):
             _command(f"mount -o loop {image} {shared}")
         (shared / "sharedfile").mkdir()
 
-    def _hold_loop0(self) -> None:
-        """Keep /dev/loop0 from the nodes: Ganeti takes a disk whose minor number is 0 for not attached.
-
-        Other tests of this machine have it for a moment each. Of two clusters only the first has it; after
-        its end the other may meet that disk.
-        """
-        held = self.directory / "loop0"
-        held.write_bytes(bytes(4096))
-        deadline = time.monotonic() + 20
-        while (device := _command(f"losetup --find --show {held}").strip()) != "/dev/loop0":
-            _command(f"losetup --detach {device}")
-            file = next((loop.file for loop in leftovers.loops() if loop.device == "/dev/loop0"), "")
-            if file.endswith("/loop0") or time.monotonic() > deadline:
-                return
-            time.sleep(0.1)
-
     def _start_nodes(self) -> None:
-        self._hub = start_hub(self.directory)
         for node in self.nodes:
             node.create()
             node.start()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests import machines
-from tests.ganeti import leftovers
+from tests.ganeti import leftovers, loop0
 from tests.ganeti.nodes import DOMAIN, Node
 from tests.machines import CommandFailed, MachineError
 
@@ -138,9 +138,14 @@ class NamespaceNode(Node):
 
 
 def start_hub(directory: Path) -> subprocess.Popen[str]:
-    """Start the network of the cluster in ``directory``; it lasts as long as the process that is returned."""
+    """Start the network of the cluster in ``directory``; it lasts as long as the process that is returned.
+
+    As long, it keeps /dev/loop0 from the nodes.
+    """
     sleep = f"read -r pid _ </proc/self/stat; echo $pid; exec env {HUB} sleep infinity >/dev/null 2>&1"
-    process, _ = machines.spawn(["unshare", "--net", "sh", "-c", sleep], leftovers.mark(directory), HUB)
+    with loop0.held() as device:
+        command = ["unshare", "--net", "sh", "-c", sleep]
+        process, _ = machines.spawn(command, leftovers.mark(directory), HUB, stdin=device)
     in_hub(directory, "ip link add bridge type bridge && ip link set bridge up")
     return process
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.ganeti import leftovers
+from tests.ganeti import leftovers, loop0
 from tests.ganeti.namespace_cluster import NamespaceCluster
 from tests.machines import CommandFailed
 
@@ -98,4 +98,4 @@ def test_a_crash_takes_the_nodes_own_loop_devices_and_no_others(bare: NamespaceC
 
 
 def test_loop0_is_out_of_reach(bare: NamespaceCluster) -> None:
-    assert "/dev/loop0" in {loop.device for loop in leftovers.loops()}
+    assert loop0.FILE in loop0.bound()
