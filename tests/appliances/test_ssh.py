@@ -37,7 +37,7 @@ def connect(appliance: Running, tmp_path: Path) -> Iterator[Connect]:
     secret.write_text("secret\n")
     secret.chmod(0o600)
 
-    def connect(seconds: float = 60, **options: Any) -> ssh.Shell:
+    def connect(seconds: float = 300, **options: Any) -> ssh.Shell:
         said: dict[str, Any] = {option.name: option.default for option in ssh.options(22, "admin")}
         said |= {"address": appliance.address, "port": appliance.port, "password_file": str(secret)}
         pool = Pool(
@@ -80,7 +80,7 @@ def test_a_server_that_only_asks_questions(tmp_path: Path) -> None:
             "transcript": False,
         }
         pool = Pool("gold", "array", "array.conf", said | {"known_hosts": str(hosts)})
-        with ssh.Shell(pool, Deadline(20)) as shell:
+        with ssh.Shell(pool, Deadline(300)) as shell:
             assert shell.run("hello", "greeting").stdout == b"hello\n"
     finally:
         other.stop()
@@ -98,7 +98,7 @@ def test_keys_of_each_kind(tmp_path: Path, kind: str) -> None:
         said: dict[str, Any] = {option.name: option.default for option in ssh.options(22, "admin")}
         said |= {"address": other.address, "port": other.port, "key_file": str(key), "transcript": False}
         pool = Pool("gold", "array", "array.conf", said | {"known_hosts": str(hosts)})
-        with ssh.Shell(pool, Deadline(20)) as shell:
+        with ssh.Shell(pool, Deadline(300)) as shell:
             assert shell.run("hello", "greeting").stdout == b"hello\n"
     finally:
         other.stop()

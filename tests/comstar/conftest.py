@@ -52,7 +52,7 @@ class Site:
         }
         return said | changed
 
-    def backend(self, node: str = "n1", seconds: float = 60, **changed: str) -> ComstarBackend:
+    def backend(self, node: str = "n1", seconds: float = 300, **changed: str) -> ComstarBackend:
         """What a call on a node uses."""
         file = str(self.config / "comstar.conf")
         configuration = config.Configuration("comstar", file, {"default": self.options(**changed)})

@@ -34,7 +34,7 @@ def test_long_errors_before_the_output_are_no_deadlock(site: Site) -> None:
     site.backend().create_volume("v1", 16)
     began = time.monotonic()
     site.backend().get_volume("v1")
-    assert time.monotonic() - began < 25  # which the deadline would have ended
+    assert time.monotonic() - began < 150  # which the deadline would have ended
 
 
 def test_size_is_what_was_asked_for(site: Site) -> None:

@@ -20,7 +20,7 @@ address = {address}
 port = {port}
 password_file = {directory}/password
 cluster = c1
-timeout = 30
+timeout = 100
 """
 
 
@@ -85,7 +85,7 @@ class ArraySite(Site):
         """The backend, as a call of this node has it."""
         table = (*config.COMMON_OPTIONS, *LeftHandBackend.OPTIONS)
         pool = config.load("lefthand").pool(name, table, {})
-        opened = backends.open_pool(LeftHandBackend, pool, node, Deadline(60))
+        opened = backends.open_pool(LeftHandBackend, pool, node, Deadline(300))
         assert isinstance(opened, LeftHandBackend)
         return opened
 

@@ -117,7 +117,7 @@ def test_a_connection_that_ends_between_two_commands(site: ArraySite) -> None:
 
 def test_an_array_that_never_answers(site: ArraySite, n1: Node) -> None:
     n1.create()
-    site.configure("[default]\n" + site.pool_text().replace("timeout = 30", "timeout = 10"))
+    site.configure("[default]\n" + site.pool_text().replace("timeout = 100", "timeout = 10"))
     site.array.fault("hang", "getVolumeInfo", times=0)
     assert "getVolumeInfo" in n1.fails(10, "attach")
     # It is left alone for a moment.

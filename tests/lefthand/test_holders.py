@@ -61,7 +61,7 @@ def test_many_at_once(site: ArraySite, nodes: tuple[LeftHandBackend, LeftHandBac
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join()
     assert sorted(entries(site)) == [(name, SHARED) for name in names]
     assert list(site.state()["volumes"]) == ["v1"]
 
@@ -154,7 +154,7 @@ def test_a_claim_of_a_killed_call(site: ArraySite, n1: Node, n2: Node, action: s
     n1.call(action, VOL_METADATA="x", EXTSTORAGE_CRASH_AT="lefthand.claimed")
     (claim,) = [name for name in site.state()["volumes"] if name.startswith("gx-claim-")]
     site.made_elsewhere(claim)
-    site.configure("[default]\n" + site.pool_text().replace("timeout = 30", "timeout = 10"))
+    site.configure("[default]\n" + site.pool_text().replace("timeout = 100", "timeout = 10"))
     assert "delete volume gx-claim-" in n2.fails(6, "setinfo", VOL_METADATA="y")
     site.pool_options()
     site.offline("n1")
@@ -186,7 +186,7 @@ def test_nobody_breaks_a_living_claim(
         two.cliq.shell.deadline = Deadline(8)
         with pytest.raises(Claimed, match="on node n1"):
             two.set_metadata(volume, "x")
-    one.cliq.shell.deadline = Deadline(30)
+    one.cliq.shell.deadline = Deadline(300)
     two.set_metadata(two.get_volume("v1"), "x")
 
 

@@ -56,7 +56,7 @@ class Array:
             "user": "admin",
             "password_file": str(self.password),
             "ca_file": str(self.authority.ca),
-            "timeout": "40",
+            "timeout": "100",
             "session_timeout": "1",
             **changes,
         }
