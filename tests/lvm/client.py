@@ -58,12 +58,14 @@ class Controller:
         return f"{self.address} {self.machine.run('cat /srv/ssh/host.pub').stdout}"
 
     def start(self) -> None:
-        """Start the server."""
-        self.machine.run("mkdir -p /run/sshd; /usr/sbin/sshd -f /srv/ssh/config")
+        """Start the server. It goes to the background before it listens, and writes its number after that."""
+        start = "mkdir -p /run/sshd; rm -f /run/sshd.pid; /usr/sbin/sshd -f /srv/ssh/config"
+        self.machine.run(f"{start} && until [ -s /run/sshd.pid ]; do sleep 0.05; done")
 
     def stop(self) -> None:
         """End the server with all its connections."""
-        self.machine.run("for pid in $(pgrep -x sshd); do kill -9 $pid || true; done 2>/dev/null")
+        end = "for pid in $(pgrep -x sshd); do kill -9 $pid || true; done 2>/dev/null"
+        self.machine.run(f"{end}; while pgrep -x sshd >/dev/null; do sleep 0.05; done")
 
     def authorize(self, node: str, key: str, *pools: str) -> None:
         """Let a node in, with the line that the administrator's command prints."""

@@ -29,7 +29,7 @@ class Client:
 
     def post(self, body: object, version: str = "12.0", **options: Any) -> requests.Response:
         """An answer, whatever it is."""
-        return self.session.post(self.url + version, data=json.dumps(body), timeout=10, **options)
+        return self.session.post(self.url + version, data=json.dumps(body), timeout=100, **options)
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_what_came_is_remembered(client: Client, front: Front) -> None:
 def test_nothing_but_post_is_answered(front: Front, authority: Authority) -> None:
     """3.1: transport."""
     trusting = ssl.create_default_context(cafile=str(authority.ca))
-    connection = http.client.HTTPSConnection("127.0.0.1", front.port, context=trusting, timeout=10)
+    connection = http.client.HTTPSConnection("127.0.0.1", front.port, context=trusting, timeout=100)
     connection.request("GET", "/json-rpc/12.0")
     assert connection.getresponse().status == 405
     connection.close()
