@@ -30,6 +30,7 @@ for device in /sys/bus/rbd/devices/*; do
 done
 for pid in /sys/block/nbd*/pid; do
     [ ! -e $pid ] || kill -KILL $(cat $pid) || true
+    while [ -e $pid ]; do sleep 0.01; done
 done
 rm -rf {RUN_DIR} /dev/ganeti-extstorage /var/lib/ganeti/ssconf_offline_nodes
 """

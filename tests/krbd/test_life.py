@@ -173,7 +173,10 @@ def test_process_of_rbd_nbd_that_dies_is_replaced(site: KrbdSite, n1: KrbdNode) 
     n1.create()
     device = n1.attach()
     assert n1.put(device, "kept")
-    n1.sh("kill -KILL $(cat /sys/block/nbd0/pid); while [ -e /sys/block/nbd0/pid ]; do sleep 0.01; done")
+    n1.sh(
+        f"pid=/sys/block/$(basename $(readlink {device}))/pid; kill -KILL $(cat $pid);"
+        "while [ -e $pid ]; do sleep 0.01; done"
+    )
     assert n1.get(device) != "kept"
     assert n1.get(n1.attach()) == "kept"
     assert n1.mappings() == ["v1"]
