@@ -28,8 +28,9 @@ SLEEPER = """
 set -e
 read -r pid _ </proc/self/stat
 mount -t proc proc /proc
-mount -t tmpfs dev /dev/shm
 cd /dev
+mkdir -p shm
+mount -t tmpfs dev shm
 cp -a null zero full random urandom tty fd stdin stdout stderr loop-control shm
 mount --move shm .
 /usr/bin/python3 -c 'import os
