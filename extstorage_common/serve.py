@@ -42,10 +42,6 @@ class SpeaksForAnother(Refused):
     template = "node {node} may not make node {other} a holder"
 
 
-class BadArgument(BadRequest):
-    template = "{method} can't be asked for with these arguments"
-
-
 def main(arguments: Sequence[str]) -> int:
     """``NODE CLUSTER PROVIDER[/POOL]...``: answer what comes on standard input until it ends."""
     names = [part for word in arguments for part in word.split("/") if word != "-"]
@@ -118,7 +114,7 @@ class _Call:
         checkers = METHODS.get(self.method, (_never,))
         right = isinstance(self.arguments, list) and len(self.arguments) == len(checkers)
         if not right or not all(map(_fits, checkers, self.arguments)):
-            raise BadArgument(method=one_line(str(self.method))[:40])
+            raise wire.BadArgument(method=one_line(str(self.method))[:40])
 
     @property
     def volume(self) -> str:
@@ -156,7 +152,7 @@ class _Call:
 
     def _check(self, checks: dict[str, Callable[[], None]]) -> None:
         if self.arguments[0] not in checks:
-            raise BadArgument(method=self.method)
+            raise wire.BadArgument(method=self.method)
         checks[self.arguments[0]]()
 
     def _check_holders(self, old: Holders, new: Sequence[Holder]) -> None:

@@ -38,6 +38,12 @@ class BadMessage(BadRequest):
     template = "what was received is no message of this protocol: {reason}"
 
 
+class BadArgument(BadRequest):
+    """What a controller says to a call that it does not know, of a newer node perhaps."""
+
+    template = "{method} can't be asked for with these arguments"
+
+
 class QuietNeeded(ExtStorageError):
     """A controller can't go on before the node has made sure that nothing writes to the volume."""
 

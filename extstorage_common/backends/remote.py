@@ -21,12 +21,20 @@ if TYPE_CHECKING:
     from extstorage_common.backends.base import Check, Connection, Holder, Holders, Volume
     from extstorage_common.config import Pool
     from extstorage_common.deadline import Deadline
+    from extstorage_common.errors import ExtStorageError
 
 
 class ProtocolDiffers(ConfigurationError):
     template = (
         "controller {host} has version {theirs} of this suite and this node {ours}, "
         "which do not understand each other; install the same version on both"
+    )
+
+
+class CallUnknown(ConfigurationError):
+    template = (
+        "controller {host}, which has version {theirs} of this suite, does not know {call} of this node, "
+        "which has {ours}; install the same version on both, and let '{provider}' have the same backend there"
     )
 
 
@@ -74,8 +82,23 @@ class RemoteBackend(Backend):
             raise
         answer = wire.load(line)
         if "error" in answer:
-            raise wire.decode_error(answer["error"])
+            raise self._failure(wire.decode_error(answer["error"]), session, method, arguments)
         return answer["result"]
+
+    def _failure(
+        self, error: ExtStorageError, session: openssh.Session, method: str, arguments: Sequence[Any]
+    ) -> ExtStorageError:
+        """The controller's error; or what it means that it does not know the call."""
+        is_check = method == "check"
+        if not isinstance(error, wire.BadArgument) or (session.suite == __version__ and not is_check):
+            return error
+        return CallUnknown(
+            host=self.pool["controller"],
+            theirs=session.suite,
+            ours=__version__,
+            call=f"check '{arguments[0]}'" if is_check else f"call '{method}'",
+            provider=self.pool.provider,
+        )
 
     def _session(self) -> openssh.Session:
         """The conversation with the controller, begun if need be. Raises Unreachable, ProtocolDiffers."""
@@ -102,6 +125,7 @@ class RemoteBackend(Backend):
             theirs = f"{suite} (protocol {protocol})"
             ours = f"{__version__} (protocol {wire.PROTOCOL})"
             raise ProtocolDiffers(host=host, theirs=theirs, ours=ours)
+        session.suite = str(suite)
 
     def connector_of(self, volume: Volume) -> str:
         if type(self.local).connector_of is Backend.connector_of:

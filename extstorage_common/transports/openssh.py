@@ -149,6 +149,8 @@ class Session:
             destination.command("-oControlMaster=no", "--", destination.host, COMMAND), self.errors
         )
         self.rest = b""
+        self.suite = ""
+        """The version of the suite on the controller, once it has told that."""
 
     def write(self, line: bytes) -> None:
         """Send a line. Raises ControllerGone."""
