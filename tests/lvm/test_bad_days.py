@@ -137,6 +137,7 @@ def test_the_storage_is_restarted_under_attached_volumes(
     assert n1.open(exclusive=False).status == n2.open(exclusive=False).status == 0
     assert n1.open().status == 0  # fences the second node
     assert n1.write("before")
+    n1.be_patient()
     box.restart()
     controller.start()
     assert box.exported() == {}
