@@ -171,12 +171,16 @@ class OsBrickConnector(PortalConnector):
         if not any(paths):
             return False
 
-        def answers() -> bool:
+        def rescan() -> None:
             for path in paths:
                 if path:
                     scsi.rescan(path)
+
+        def answers() -> bool:
             return blockdevices.answers_read(device)
 
+        # One that has just died is waited for until the kernel notices; then the read takes another.
+        bounded.succeeds(rescan, self.deadline, ANSWER_SECONDS)
         is_alive = bounded.succeeds(answers, self.deadline, ANSWER_SECONDS)
         is_right = self.is_volume({"wwn": data["wwn"]}, device)
         return is_alive and is_right and blockdevices.size(device) == data["size"]

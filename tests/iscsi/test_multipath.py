@@ -95,9 +95,24 @@ def test_one_portal_is_dead_at_attach(lab: Lab, node: Initiator, wide: Disk) -> 
     node.disconnect(data, device)
 
 
+@pytest.mark.parametrize("lan", [1, 2])
+def test_one_portal_has_just_died(lab: Lab, node: Initiator, wide: Disk, lan: int) -> None:
+    """Nobody has noticed yet; the device answers all the same."""
+    data = wide.let_in(node.node)
+    device = node.connect(data)
+    wait_until(lambda: paths(node, device) == 2)
+    lab.storage.unplug(lan)
+    try:
+        assert node.call("is_connected", data, device)
+    finally:
+        lab.storage.plug(lan)
+    node.disconnect(data, device)
+
+
 def test_one_portal_dies_under_io(lab: Lab, node: Initiator, wide: Disk) -> None:
     data = wide.let_in(node.node)
     device = node.connect(data)
+    wait_until(lambda: paths(node, device) == 2)
     lab.storage.unplug(1)
     try:
         for step in range(4):
