@@ -32,6 +32,7 @@ cd /dev
 mkdir -p shm
 mount -t tmpfs dev shm
 cp -a null zero full random urandom tty fd stdin stdout stderr loop-control shm
+touch shm/of-a-test
 mount --move shm .
 /usr/bin/python3 -c 'import os
 for number in range(1000):
