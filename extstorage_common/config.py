@@ -283,12 +283,13 @@ class Configuration:
     none, where the backend ``needs_file`` because some of its options have no default.
     """
 
-    needs_file = False
-
-    def __init__(self, provider: str, file: str, sections: dict[str, dict[str, str]]) -> None:
+    def __init__(
+        self, provider: str, file: str, sections: dict[str, dict[str, str]], needs_file: bool = False
+    ) -> None:
         self.provider = provider
         self.file = file
         self.sections = sections
+        self.needs_file = needs_file
 
     @property
     def is_absent(self) -> bool:

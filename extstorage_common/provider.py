@@ -54,10 +54,10 @@ def load(name: str, real_directory: str) -> Provider:
     Its backend is the one that the configuration names, or else that of the directory's real name:
     ``nfs1`` may be a link to ``file``. Raises BadConfiguration, UnknownBackend.
     """
-    configuration = config.load(name)
-    backend_name = configuration.backend() or os.path.basename(real_directory)
+    said = config.load(name)
+    backend_name = said.backend() or os.path.basename(real_directory)
     if backend_name not in backends.NAMES:
-        raise UnknownBackend(provider=name, backends=" or ".join(backends.NAMES), file=configuration.file)
+        raise UnknownBackend(provider=name, backends=" or ".join(backends.NAMES), file=said.file)
     backend = backends.load(backend_name)
-    configuration.needs_file = not backend.DEFAULTS
+    configuration = config.Configuration(name, said.file, said.sections, needs_file=not backend.DEFAULTS)
     return Provider(name, configuration, backend)

@@ -14,11 +14,9 @@ import sys
 import time
 from datetime import UTC
 
-from extstorage_common import config
 from extstorage_common.backends import rbd_headers, rbd_state
 from extstorage_common.backends.rbd_client import Client
 from extstorage_common.backends.rbd_images import record_of
-from extstorage_common.backends.rbd_options import OPTIONS
 from extstorage_common.deadline import Deadline
 from extstorage_common.errors import Refused
 
@@ -50,13 +48,13 @@ def leave_behind(pool: Pool, image: str) -> None:
     )
 
 
-def main(provider: str, pool_name: str, image: str) -> None:
-    """The process: purge this image, then what else is due."""
-    table = (*config.COMMON_OPTIONS, *OPTIONS)
+def main(name: str, pool: str, image: str) -> None:
+    """The process: purge this image of a provider's pool, then what else is due."""
+    from extstorage_common import provider  # which is above the backends, as this process is
+
     status = 1
     try:
-        pool = config.load(provider).pool(pool_name, table, {})
-        client = Client(pool, Deadline(SECONDS))
+        client = Client(provider.load(name, "rbd").pool(pool), Deadline(SECONDS))
         for _ in Deadline(BUSY_SECONDS).attempts():
             if _purge_image(client, image) != "busy":
                 break
