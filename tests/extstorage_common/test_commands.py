@@ -83,7 +83,7 @@ def test_a_command_that_takes_too_long_is_told_to_end(
 ) -> None:
     monkeypatch.setattr(local, "GRACE", 30)
     told, ready = tmp_path / "told", ReadyDeadline(tmp_path / "process")
-    script = f"trap 'echo yes >{told}; exit' TERM; echo $$ >{ready.file}; sleep 3600 & wait"
+    script = f"trap 'echo yes >{told}; kill $!; exit' TERM; echo $$ >{ready.file}; sleep 3600 & wait"
     with pytest.raises(TimedOut, match="running sh -c"):
         local.run(["sh", "-c", script], ready)
     assert told.read_text() == "yes\n"
