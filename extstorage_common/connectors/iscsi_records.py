@@ -101,7 +101,8 @@ def is_foreign(portal: Portal) -> bool:
         return True
     try:
         with open(portal.record, encoding="utf-8", errors="replace") as file:
-            return file.readline().rstrip("\n") not in (OURS, "")
+            first = file.readline()
+            return bool(first) and first.rstrip("\n") != OURS
     except FileNotFoundError:
         return False
 

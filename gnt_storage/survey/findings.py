@@ -292,8 +292,8 @@ def _compared_pools(on_nodes: Entries, groups: Mapping[str, str], finding: Make)
     reports = {node: report for node, report in reports.items() if report["configured"]}
     for node, report in reports.items():
         for same in _same_pools(report["pools"]):
-            problem = f"its pools {', '.join(same)} have one UUID, so are one storage"
-            yield finding(node, f"{problem}; keep only one of them in its configuration")
+            problem = f"its pools {', '.join(same)} have one UUID"
+            yield finding(node, f"{problem}; if they are one storage, keep only one in its configuration")
     for pool in sorted({pool for report in reports.values() for pool in report["pools"]}):
         told = {node: report["pools"][pool] for node, report in reports.items() if pool in report["pools"]}
         uuids = {node: one["uuid"] for node, one in told.items() if one["uuid"]}
@@ -306,7 +306,7 @@ def _compared_pools(on_nodes: Entries, groups: Mapping[str, str], finding: Make)
 
 
 def _same_pools(pools: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
-    """The pools that are one storage: what is said of volumes there would hold for none of them."""
+    """The pools that are one storage by what it tells: their volumes would be found in each of them."""
     for uuid in dict.fromkeys(told["uuid"] for told in pools.values() if told["uuid"]):
         same = [pool for pool, told in pools.items() if told["uuid"] == uuid]
         if len(same) > 1:

@@ -99,7 +99,7 @@ def test_nothing_is_wrong() -> None:
         ),
         ("providers/0/report/configured", False, "error", "it has no configuration, which 3 other"),
         (GOLD.replace("gold", "silver"), POOL, "error",
-            "its pools gold, silver have one UUID, so are one storage"),
+            "its pools gold, silver have one UUID; if they are one storage, keep only one"),
         (GOLD + "/uuid", "v", "error", "pool 'gold' is another one here: UUID v"),
         (GOLD + "/options/directory", None, "error", "directory is not set, on 3 other"),
         (GOLD + "/secrets/password_file", ["/s", "0640", 0, "digest"], "error", "mode 0640"),

@@ -13,8 +13,8 @@ from tests.machines import wait_until
 if TYPE_CHECKING:
     from tests.lab.lab import Lab
 
-LOGIN_SECONDS = 45.0
-"""What a login that gets no answer takes at most on a slow machine, with all that is around it."""
+LOGIN_SECONDS = 30.0
+"""What a login that gets no answer takes at most, with all that is around it."""
 DROPPING = """
 import socket, sys, threading
 

@@ -15,8 +15,8 @@ from tests.lvm.client import LAN, Client, Controller
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SECONDS = 90
-"""Nothing may take longer, however slow this machine is: the timeout of a call is 50."""
+SECONDS = 60
+"""Nothing may take longer: the timeout of a call is 50."""
 
 
 @pytest.fixture
